@@ -1,0 +1,90 @@
+// Box arithmetic, once for CPU and CUDA. T is float, double or a dual number (dual.h).
+#pragma once
+
+#include "numeric.h"
+
+namespace yolox_ops {
+
+enum class Format { kXyxy, kXywh, kCxcywh };
+enum class Kind { kIou, kGiou, kDiou, kCiou };
+
+template <class T>
+struct Box {
+  T x1, y1, x2, y2;
+  T area;   // NaN if any corner is, so that every IoU with the box is NaN
+  T angle;  // atan2(width, height), set where CIoU needs it
+};
+
+// a, b, c, d are the box's four numbers in the order that `format` names.
+template <class T>
+YOLOX_OPS_INLINE Box<T> make_box(Format format, T a, T b, T c, T d) {
+  Box<T> box{a, b, c, d, T(0), T(0)};
+  if (format == Format::kXyxy) {
+    box.area = (c - a) * (d - b);
+  } else {
+    box.area = c * d;
+    if (format == Format::kXywh) {
+      box.x2 = a + c;
+      box.y2 = b + d;
+    } else {
+      const T half_w = c * T(0.5), half_h = d * T(0.5);
+      box.x1 = a - half_w;
+      box.y1 = b - half_h;
+      box.x2 = a + half_w;
+      box.y2 = b + half_h;
+    }
+  }
+  const bool whole = box.x1 == box.x1 && box.x2 == box.x2 && box.y1 == box.y1 && box.y2 == box.y2;
+  if (!whole) box.area = (box.x1 + box.x2) + (box.y1 + box.y2);
+  return box;
+}
+
+// Sets what only CIoU asks for; a scalar step, done once a box and not once a pair.
+template <class T>
+YOLOX_OPS_INLINE void set_angle(Box<T>& box) {
+  box.angle = atan2_(box.x2 - box.x1, box.y2 - box.y1);
+}
+
+// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box gives NaN.
+template <class T>
+YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
+  const T w = smaller(a.x2, b.x2) - larger(a.x1, b.x1);
+  const T h = smaller(a.y2, b.y2) - larger(a.y1, b.y1);
+  const T inter = larger(w, T(0)) * larger(h, T(0));
+  unite = (a.area + b.area) - inter;
+  const T quotient = inter / unite;
+  return inter == T(0) ? (unite == unite ? T(0) : unite) : quotient;
+}
+
+template <class T>
+YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b) {
+  T unite;
+  return iou(a, b, unite);
+}
+
+// GIoU: Rezatofighi et al. 2019, eq. 1. DIoU, CIoU: Zheng et al. 2020, eqs. 7 and 10-12. Every 0 / 0 is 0.
+template <Kind kind, class T>
+YOLOX_OPS_INLINE T similarity(const Box<T>& a, const Box<T>& b) {
+  T unite;
+  const T overlap = iou(a, b, unite);
+  if constexpr (kind == Kind::kIou) return overlap;
+
+  const T hull_w = larger(a.x2, b.x2) - smaller(a.x1, b.x1);
+  const T hull_h = larger(a.y2, b.y2) - smaller(a.y1, b.y1);
+  if constexpr (kind == Kind::kGiou) {
+    const T hull = hull_w * hull_h;
+    return overlap - ratio_or_zero(hull - unite, hull);
+  }
+  const T dx = (b.x1 + b.x2) - (a.x1 + a.x2);  // twice the distance of the centres
+  const T dy = (b.y1 + b.y2) - (a.y1 + a.y2);
+  const T diou = overlap - ratio_or_zero((dx * dx + dy * dy) * T(0.25), hull_w * hull_w + hull_h * hull_h);
+  if constexpr (kind == Kind::kDiou) return diou;
+
+  const T turn = b.angle - a.angle;
+  const T v = turn * turn * T(0.40528473456935109);  // 4 / pi^2
+  // The weight alpha counts as a constant in the gradient, as in the paper and in torchvision.
+  const T alpha = detached(ratio_or_zero(v, (T(1) - overlap) + v));
+  return diou - alpha * v;
+}
+
+}  // namespace yolox_ops

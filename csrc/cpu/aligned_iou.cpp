@@ -1,0 +1,89 @@
+#include "../common.h"
+#include "../dual.h"
+
+namespace yolox_ops {
+namespace {
+
+// Pairs that are worth a thread of their own.
+constexpr int64_t kGrain = 2048;
+
+template <class T>
+void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& out) {
+  const T* p1 = boxes1.const_data_ptr<T>();
+  const T* p2 = boxes2.const_data_ptr<T>();
+  T* result = out.mutable_data_ptr<T>();
+  dispatch_kind(kind, [&]<Kind k>() {
+    torch::stable::parallel_for(0, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        result[i] = similarity<k>(load_box(p1 + i * 4, format, kind), load_box(p2 + i * 4, format, kind));
+      }
+    });
+  });
+}
+
+Tensor aligned_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
+  check_shape(boxes1, "boxes1", "[N, 4]", {-1, 4});
+  check_shape(boxes2, "boxes2", "[N, 4]", {boxes1.size(0), 4});
+  const Format format = parse_format(fmt);
+  const Kind measure = parse_kind(kind);
+  const ScalarType dtype = compute_dtype(boxes1, boxes2);
+  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0)}, dtype);
+  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
+  if (dtype == ScalarType::Double) {
+    forward<double>(dense1, dense2, format, measure, out);
+  } else {
+    forward<float>(dense1, dense2, format, measure, out);
+  }
+  return out;
+}
+
+template <class T>
+void backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& grad1,
+              Tensor& grad2) {
+  const T* g = grad.const_data_ptr<T>();
+  const T* p1 = boxes1.const_data_ptr<T>();
+  const T* p2 = boxes2.const_data_ptr<T>();
+  T* result1 = grad1.mutable_data_ptr<T>();
+  T* result2 = grad2.mutable_data_ptr<T>();
+  dispatch_kind(kind, [&]<Kind k>() {
+    torch::stable::parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const auto value = similarity<k>(variable_box<T, 8>(p1 + i * 4, 0, format, kind),
+                                         variable_box<T, 8>(p2 + i * 4, 4, format, kind));
+        for (int m = 0; m < 4; ++m) {
+          // A zero gradient stays zero, whatever the boxes hold.
+          result1[i * 4 + m] = g[i] == T(0) ? T(0) : g[i] * value.partial[m];
+          result2[i * 4 + m] = g[i] == T(0) ? T(0) : g[i] * value.partial[4 + m];
+        }
+      }
+    });
+  });
+}
+
+std::tuple<Tensor, Tensor> aligned_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
+                                                std::string fmt, std::string kind) {
+  check_shape(boxes1, "boxes1", "[N, 4]", {-1, 4});
+  check_shape(boxes2, "boxes2", "[N, 4]", {boxes1.size(0), 4});
+  check_shape(grad, "grad", "[N]", {boxes1.size(0)});
+  const Format format = parse_format(fmt);
+  const Kind measure = parse_kind(kind);
+  const ScalarType dtype = compute_dtype(boxes1, boxes2);
+  check(grad.scalar_type() == dtype, "grad must have the dtype of the result");
+  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype), g = dense(grad, dtype);
+  Tensor grad1 = torch::stable::new_empty(dense1, dense1.sizes());
+  Tensor grad2 = torch::stable::new_empty(dense2, dense2.sizes());
+  if (dtype == ScalarType::Double) {
+    backward<double>(g, dense1, dense2, format, measure, grad1, grad2);
+  } else {
+    backward<float>(g, dense1, dense2, format, measure, grad1, grad2);
+  }
+  return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) {
+  m.impl("aligned_iou", TORCH_BOX(&yolox_ops::aligned_iou));
+  m.impl("aligned_iou_backward", TORCH_BOX(&yolox_ops::aligned_iou_backward));
+}

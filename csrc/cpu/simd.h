@@ -1,0 +1,48 @@
+// What lets the compiler turn a plain loop over boxes into vector code, and choose the widest at load time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../box.h"
+
+// A function so marked is compiled once per level and chosen when the library is loaded; the arithmetic of an element
+// is the same at every level, and so are the bits of the result. Whatever it calls must be inlined into it
+// (YOLOX_OPS_INLINE), and templates cannot carry the mark: give them a plain function to live in.
+#if defined(__x86_64__) && !defined(YOLOX_OPS_ONE_LEVEL)
+#define YOLOX_OPS_SIMD __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define YOLOX_OPS_SIMD
+#endif
+
+namespace yolox_ops {
+
+// Where the members of many boxes lie, one array per member.
+template <class T>
+struct BoxView {
+  const T *__restrict x1, *__restrict y1, *__restrict x2, *__restrict y2, *__restrict area, *__restrict angle;
+
+  YOLOX_OPS_INLINE Box<T> operator[](int64_t i) const { return {x1[i], y1[i], x2[i], y2[i], area[i], angle[i]}; }
+};
+
+template <class T>
+class BoxArrays {
+ public:
+  explicit BoxArrays(int64_t n) : n_(n), data_(6 * n) {}
+
+  void set(int64_t i, const Box<T>& box) {
+    const T members[6] = {box.x1, box.y1, box.x2, box.y2, box.area, box.angle};
+    for (int m = 0; m < 6; ++m) data_[m * n_ + i] = members[m];
+  }
+
+  BoxView<T> view() const {
+    const T* p = data_.data();
+    return {p, p + n_, p + 2 * n_, p + 3 * n_, p + 4 * n_, p + 5 * n_};
+  }
+
+ private:
+  int64_t n_;
+  std::vector<T> data_;
+};
+
+}  // namespace yolox_ops

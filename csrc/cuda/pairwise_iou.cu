@@ -1,0 +1,147 @@
+#include "../dual.h"
+#include "common.cuh"
+
+namespace yolox_ops {
+namespace {
+
+// Rows of the matrix that a block keeps in shared memory at once.
+constexpr int kRows = 16;
+
+// A thread owns one column and walks down the rows, so that neighbouring threads write neighbouring elements.
+template <class T, Kind kind>
+__global__ void forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t B, int64_t M, int64_t N,
+                               Format format) {
+  __shared__ Box<T> rows[kRows];
+  for (int64_t b = blockIdx.z; b < B; b += gridDim.z) {
+    for (int64_t top = blockIdx.y * int64_t{kRows}; top < M; top += gridDim.y * int64_t{kRows}) {
+      const int count = static_cast<int>(min(int64_t{kRows}, M - top));
+      __syncthreads();
+      if (threadIdx.x < count) {
+        rows[threadIdx.x] = load_box(boxes1 + (b * M + top + threadIdx.x) * 4, format, kind);
+      }
+      __syncthreads();
+      for (int64_t j = blockIdx.x * int64_t{kThreads} + threadIdx.x; j < N; j += gridDim.x * int64_t{kThreads}) {
+        const Box<T> column = load_box(boxes2 + (b * N + j) * 4, format, kind);
+        T* p = out + (b * M + top) * N + j;
+        for (int i = 0; i < count; ++i) p[i * N] = similarity<kind>(rows[i], column);
+      }
+    }
+  }
+}
+
+// Sums four values over the block, in an order that never changes; the result is thread 0's.
+template <class T>
+__device__ void block_sum(T (&sum)[4]) {
+  __shared__ T partial[4][kThreads / 32];
+  for (int m = 0; m < 4; ++m) {
+    for (int step = 16; step > 0; step /= 2) sum[m] += __shfl_down_sync(0xffffffffu, sum[m], step);
+    if (threadIdx.x % 32 == 0) partial[m][threadIdx.x / 32] = sum[m];
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int m = 0; m < 4; ++m) {
+      sum[m] = partial[m][0];
+      for (int w = 1; w < kThreads / 32; ++w) sum[m] += partial[m][w];
+    }
+  }
+  __syncthreads();
+}
+
+// A block owns one box of `own` and sums over the boxes of `other`; grad is read through its strides.
+template <class T, Kind kind>
+__global__ void backward_kernel(const T* own, const T* other, const T* grad, int64_t stride_b, int64_t stride_own,
+                                int64_t stride_other, T* out, int64_t B, int64_t M, int64_t N, Format format) {
+  for (int64_t row = blockIdx.x; row < B * M; row += gridDim.x) {
+    const int64_t b = row / M, i = row % M;
+    const auto box = variable_box<T, 4>(own + row * 4, 0, format, kind);
+    T sum[4] = {};
+    for (int64_t j = threadIdx.x; j < N; j += kThreads) {
+      const T g = grad[b * stride_b + i * stride_own + j * stride_other];
+      if (g == T(0)) continue;
+      const auto value = similarity<kind>(box, fixed_box<Dual<T, 4>>(load_box(other + (b * N + j) * 4, format, kind)));
+      for (int m = 0; m < 4; ++m) sum[m] += g * value.partial[m];
+    }
+    block_sum(sum);
+    if (threadIdx.x == 0) {
+      for (int m = 0; m < 4; ++m) out[row * 4 + m] = sum[m];
+    }
+  }
+}
+
+template <class T>
+void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& out) {
+  const int64_t B = boxes1.size(0), M = boxes1.size(1), N = boxes2.size(1);
+  const dim3 grid(blocks(N, kThreads), blocks(M, kRows), blocks(B, 1));
+  const cudaStream_t stream = current_stream(boxes1);
+  dispatch_kind(kind, [&]<Kind k>() {
+    forward_kernel<T, k><<<grid, kThreads, 0, stream>>>(boxes1.const_data_ptr<T>(), boxes2.const_data_ptr<T>(),
+                                                        out.mutable_data_ptr<T>(), B, M, N, format);
+  });
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
+  check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
+  check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
+  check_same_device(boxes2, "boxes2", boxes1, "boxes1");
+  const Format format = parse_format(fmt);
+  const Kind measure = parse_kind(kind);
+  const ScalarType dtype = compute_dtype(boxes1, boxes2);
+  const torch::stable::accelerator::DeviceGuard guard(boxes1.get_device_index());
+  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, dtype);
+  if (out.numel() == 0) return out;
+  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
+  if (dtype == ScalarType::Double) {
+    forward<double>(dense1, dense2, format, measure, out);
+  } else {
+    forward<float>(dense1, dense2, format, measure, out);
+  }
+  return out;
+}
+
+template <class T>
+void backward(const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3], Format format,
+              Kind kind, Tensor& out) {
+  const int64_t B = own.size(0), M = own.size(1), N = other.size(1);
+  if (B * M == 0) return;
+  const cudaStream_t stream = current_stream(own);
+  dispatch_kind(kind, [&]<Kind k>() {
+    backward_kernel<T, k><<<blocks(B * M, 1), kThreads, 0, stream>>>(
+        own.const_data_ptr<T>(), other.const_data_ptr<T>(), grad, stride[0], stride[1], stride[2],
+        out.mutable_data_ptr<T>(), B, M, N, format);
+  });
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
+                                                 std::string fmt, std::string kind) {
+  check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
+  check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
+  check_shape(grad, "grad", "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
+  check_same_device(boxes2, "boxes2", boxes1, "boxes1");
+  check_same_device(grad, "grad", boxes1, "boxes1");
+  const Format format = parse_format(fmt);
+  const Kind measure = parse_kind(kind);
+  const ScalarType dtype = compute_dtype(boxes1, boxes2);
+  check(grad.scalar_type() == dtype, "grad must have the dtype of the result");
+  const torch::stable::accelerator::DeviceGuard guard(boxes1.get_device_index());
+  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
+  Tensor grad1 = torch::stable::new_empty(dense1, dense1.sizes());
+  Tensor grad2 = torch::stable::new_empty(dense2, dense2.sizes());
+  const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
+  const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
+  const auto both = [&]<class T>(T) {
+    backward<T>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
+    backward<T>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
+  };
+  dtype == ScalarType::Double ? both(double{}) : both(float{});
+  return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CUDA, m) {
+  m.impl("pairwise_iou", TORCH_BOX(&yolox_ops::pairwise_iou));
+  m.impl("pairwise_iou_backward", TORCH_BOX(&yolox_ops::pairwise_iou_backward));
+}

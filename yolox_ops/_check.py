@@ -1,0 +1,53 @@
+"""Argument checks in one voice: subject, rule, fact. Values and shapes raise ValueError, dtypes TypeError."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_tensor(name: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+
+
+def check_float(name: str, tensor: object) -> None:
+    check_tensor(name, tensor)
+    if tensor.dtype not in _FLOATS:  # type: ignore[attr-defined]  # check_tensor has just made sure
+        raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {tensor.dtype}")  # type: ignore[attr-defined]
+
+
+def check_shape(name: str, tensor: Tensor, words: str, shape: Sequence[int | None]) -> None:
+    """`words` is the shape as the docstring writes it; None in `shape` fits any size."""
+    fits = tensor.dim() == len(shape) and all(w is None or s == w for s, w in zip(tensor.shape, shape, strict=True))
+    if not fits:
+        raise ValueError(f"{name} must be {words}, got {list(tensor.shape)}")
+
+
+def check_same_device(first_name: str, first: Tensor, **others: Tensor | None) -> None:
+    for name, tensor in others.items():
+        if tensor is not None and tensor.device != first.device:
+            raise ValueError(
+                f"{name} must be on the device of {first_name}, got {tensor.device} and {first.device}"
+            )
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_at_least(name: str, value: float, bound: float) -> None:
+    if not value >= bound:
+        raise ValueError(f"{name} must be at least {bound}, got {value}")
+
+
+FORMATS = ("xyxy", "xywh", "cxcywh")
+KINDS = ("iou", "giou", "diou", "ciou")
+
+
+def wide_dtype(*tensors: Tensor) -> torch.dtype:
+    """The dtype that arithmetic runs in: float64 if an input is float64, else float32."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
