@@ -53,6 +53,9 @@ inline ScalarType compute_dtype(const Tensor& a, const Tensor& b) {
   return is_float64(a) || is_float64(b) ? ScalarType::Double : ScalarType::Float;
 }
 
+template <class T>
+constexpr ScalarType kDtype = sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float;
+
 // The tensor in a dtype and row-major, itself if it already is.
 inline Tensor dense(const Tensor& t, ScalarType dtype) {
   return torch::stable::contiguous(t.scalar_type() == dtype ? t : torch::stable::to(t, dtype));

@@ -2,7 +2,9 @@
 // Choices are nested conditionals without side effects: that is what turns into vector selects.
 #pragma once
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 #if defined(__CUDACC__)
 #define YOLOX_OPS_INLINE __host__ __device__ __forceinline__
@@ -37,5 +39,60 @@ template <class T>
 YOLOX_OPS_INLINE T detached(T a) {
   return a;
 }
+
+// e^x 2^k. The exact factor lifts results that float32 could not hold; x beyond what then fits counts as the nearest
+// that does (for k = 0: -86.6 .. 73). Taylor's series to degree 7 on |x| <= ln(2) / 2 is good to 5e-9.
+YOLOX_OPS_INLINE float exp_scaled(float x, int k) {
+  const float lowest = -0.693147f * static_cast<float>(125 + k);
+  x = x > 73.0f ? 73.0f : x;
+  x = x < lowest ? lowest : x;
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  const float shifted = x * 1.44269504f + magic;
+  const uint32_t n = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(magic);
+  const float whole = shifted - magic;
+  const float r = (x - whole * 0.693145752f) - whole * 1.42860677e-6f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return p * std::bit_cast<float>((n + static_cast<uint32_t>(k) + 127u) << 23);
+}
+YOLOX_OPS_INLINE double exp_scaled(double x, int k) { return ::exp(x > 300.0 ? 300.0 : x) * (1 << k); }
+
+// x = m 2^e with m in [sqrt(1/2), sqrt(2)); x must be positive and normal.
+YOLOX_OPS_INLINE float split(float x, int32_t& e) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  e = static_cast<int32_t>(bits - 0x3f3504f3u) >> 23;
+  return std::bit_cast<float>(bits - (static_cast<uint32_t>(e) << 23));
+}
+YOLOX_OPS_INLINE double split(double x, int32_t& e) {
+  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  const int64_t wide = static_cast<int64_t>(bits - 0x3fe6a09e667f3bcdull) >> 52;
+  e = static_cast<int32_t>(wide);
+  return std::bit_cast<double>(bits - (static_cast<uint64_t>(wide) << 52));
+}
+
+// log(x 2^k) for a positive normal x; NaN stays NaN. The series of 2 atanh((m - 1) / (m + 1)) is good to 1e-9.
+YOLOX_OPS_INLINE float log_scaled(float x, int k) {
+  int32_t e;
+  const float m = split(x, e);
+  const float t = (m - 1.0f) / (m + 1.0f), t2 = t * t;
+  float p = 2.0f / 9;
+  p = p * t2 + 2.0f / 7;
+  p = p * t2 + 2.0f / 5;
+  p = p * t2 + 2.0f / 3;
+  p = p * t2 + 2.0f;
+  const float exponent = static_cast<float>(e + k);
+  const float log = exponent * 0.693145752f + (p * t + exponent * 1.42860677e-6f);
+  return x == x ? log : x;
+}
+YOLOX_OPS_INLINE double log_scaled(double x, int k) { return ::log(x) + k * 0.693147180559945309; }
+
+YOLOX_OPS_INLINE float sqrt_(float x) { return ::sqrtf(x); }
+YOLOX_OPS_INLINE double sqrt_(double x) { return ::sqrt(x); }
 
 }  // namespace yolox_ops

@@ -3,7 +3,20 @@
 __version__ = "0.1.0"
 
 from yolox_ops._library import build_info
+from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
+from yolox_ops.ops.dynamic_k_match import dynamic_k_match
 from yolox_ops.ops.pairwise_iou import pairwise_iou
+from yolox_ops.ops.simota import simota
+from yolox_ops.ops.simota_cost import SimOTACost, simota_cost
 
-__all__ = ["aligned_iou", "build_info", "pairwise_iou"]
+__all__ = [
+    "Assignment",
+    "SimOTACost",
+    "aligned_iou",
+    "build_info",
+    "dynamic_k_match",
+    "pairwise_iou",
+    "simota",
+    "simota_cost",
+]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def check_tensor(name: str, tensor: object) -> None:
@@ -17,6 +18,12 @@ def check_float(name: str, tensor: object) -> None:
     check_tensor(name, tensor)
     if tensor.dtype not in _FLOATS:  # type: ignore[attr-defined]  # check_tensor has just made sure
         raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {tensor.dtype}")  # type: ignore[attr-defined]
+
+
+def check_integer(name: str, tensor: object) -> None:
+    check_tensor(name, tensor)
+    if tensor.dtype not in _INTEGERS:  # type: ignore[attr-defined]
+        raise TypeError(f"{name} must be an integer tensor, got {tensor.dtype}")  # type: ignore[attr-defined]
 
 
 def check_shape(name: str, tensor: Tensor, words: str, shape: Sequence[int | None]) -> None:
@@ -42,6 +49,11 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 def check_at_least(name: str, value: float, bound: float) -> None:
     if not value >= bound:
         raise ValueError(f"{name} must be at least {bound}, got {value}")
+
+
+def check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
 
 
 FORMATS = ("xyxy", "xywh", "cxcywh")

@@ -28,7 +28,13 @@ struct BoxView {
 template <class T>
 class BoxArrays {
  public:
-  explicit BoxArrays(int64_t n) : n_(n), data_(6 * n) {}
+  BoxArrays() = default;
+  explicit BoxArrays(int64_t n) { resize(n); }
+
+  void resize(int64_t n) {
+    n_ = n;
+    data_.resize(6 * n);
+  }
 
   void set(int64_t i, const Box<T>& box) {
     const T members[6] = {box.x1, box.y1, box.x2, box.y2, box.area, box.angle};
@@ -41,7 +47,7 @@ class BoxArrays {
   }
 
  private:
-  int64_t n_;
+  int64_t n_ = 0;
   std::vector<T> data_;
 };
 

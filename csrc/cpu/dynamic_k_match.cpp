@@ -1,0 +1,123 @@
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include "parallel.h"
+#include "reader.h"
+
+namespace yolox_ops {
+namespace {
+
+// Ground truths that are worth a thread of their own.
+constexpr int64_t kGrain = 1;
+
+// The order in which pairs are preferred: numbers, then NaN, then +inf, which is no candidate at all.
+struct Preference {
+  int rank;
+  double cost;
+  int64_t index;
+
+  Preference(double cost_, int64_t index_)
+      : rank(cost_ != cost_ ? 1 : cost_ == std::numeric_limits<double>::infinity() ? 2 : 0),
+        cost(rank == 0 ? cost_ : 0.0),
+        index(index_) {}
+
+  bool operator<(const Preference& other) const {
+    if (rank != other.rank) return rank < other.rank;
+    return cost != other.cost ? cost < other.cost : index < other.index;
+  }
+};
+
+// One thread's memory for the rows of a matrix.
+template <class T>
+struct Bench {
+  std::vector<double> cost_row;
+  std::vector<T> iou_row, positive;
+  std::vector<Preference> row;
+};
+
+// Sum of the q largest overlaps, the largest first. Zeros and NaN add nothing.
+template <class T>
+T sum_of_top(const T* overlaps, int64_t n, int64_t q, std::vector<T>& positive) {
+  positive.clear();
+  std::copy_if(overlaps, overlaps + n, std::back_inserter(positive), [](T overlap) { return overlap > T(0); });
+  const auto end = positive.begin() + std::min(q, static_cast<int64_t>(positive.size()));
+  std::partial_sort(positive.begin(), end, positive.end(), std::greater<T>());
+  return std::accumulate(positive.begin(), end, T(0));
+}
+
+template <class T>
+void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t b, int64_t gts, int64_t N,
+                 int64_t topk, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
+  std::vector<std::vector<int64_t>> picks(gts);
+  torch::stable::parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
+    Bench<T> bench;
+    for (int64_t g = begin; g < end; ++g) {
+      const double* cost = costs.row(b, g, N, bench.cost_row);
+      const T sum = sum_of_top(overlaps.row(b, g, N, bench.iou_row), N, topk, bench.positive);
+      bench.row.clear();
+      for (int64_t j = 0; j < N; ++j) {
+        if (const Preference pair(cost[j], j); pair.rank < 2) bench.row.push_back(pair);
+      }
+      const int64_t available = static_cast<int64_t>(bench.row.size());
+      // An overlap may be anything here, so the sum is bounded before it becomes an integer.
+      const int64_t k = sum < static_cast<T>(available) ? static_cast<int64_t>(sum) : available;
+      const int64_t taken = std::min(std::max(k, int64_t{1}), available);
+      std::partial_sort(bench.row.begin(), bench.row.begin() + taken, bench.row.end());
+      for (int64_t i = 0; i < taken; ++i) picks[g].push_back(bench.row[i].index);
+    }
+  });
+  constexpr int64_t kNobody = -1, kSeveral = -2;
+  std::fill_n(matched_gt, N, kNobody);
+  std::fill_n(matched_iou, N, 0.0f);
+  *num_fg = 0;
+  for (int64_t g = 0; g < gts; ++g) {
+    for (int64_t j : picks[g]) matched_gt[j] = matched_gt[j] == kNobody ? g : kSeveral;
+  }
+  for (int64_t j = 0; j < N; ++j) {
+    if (matched_gt[j] == kNobody) continue;
+    if (matched_gt[j] == kSeveral) {
+      Preference best(costs.at(b, 0, j), 0);
+      for (int64_t g = 1; g < gts; ++g) best = std::min(best, Preference(costs.at(b, g, j), g));
+      matched_gt[j] = best.index;
+    }
+    const float overlap = static_cast<float>(overlaps.at(b, matched_gt[j], j));
+    matched_iou[j] = overlap == overlap ? overlap : 0.0f;
+    ++*num_fg;
+  }
+}
+
+std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Tensor& iou,
+                                                   const std::optional<Tensor>& num_gts, int64_t topk) {
+  check_shape(cost, "cost", "[B, G, N]", {-1, -1, -1});
+  const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
+  check_shape(iou, "iou", "[B, G, N]", {B, G, N});
+  if (num_gts) check_shape(*num_gts, "num_gts", "[B]", {B});
+  check_floating(cost, "cost");
+  check_floating(iou, "iou");
+  check(topk >= 1, "topk must be at least 1, got ", topk);
+  std::vector<int64_t> counts(B, G);
+  if (num_gts) std::copy_n(dense(*num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
+  for (int64_t b = 0; b < B; ++b) {
+    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);
+  }
+  Tensor matched_gt = torch::stable::new_empty(cost, {B, N}, ScalarType::Long);
+  Tensor matched_iou = torch::stable::new_empty(cost, {B, N}, ScalarType::Float);
+  Tensor num_fg = torch::stable::new_empty(cost, {B}, ScalarType::Long);
+  int64_t* gts = matched_gt.mutable_data_ptr<int64_t>();
+  float* ious = matched_iou.mutable_data_ptr<float>();
+  int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
+  const auto run = [&](const auto& overlaps) {
+    parallel_items<char>(B, [&](char, int64_t b) {
+      match_image(Reader<double>(cost), overlaps, b, counts[b], N, topk, gts + b * N, ious + b * N, totals + b);
+    });
+  };
+  is_float64(iou) ? run(Reader<double>(iou)) : run(Reader<float>(iou));
+  return {matched_gt, matched_iou, num_fg};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("dynamic_k_match", TORCH_BOX(&yolox_ops::dynamic_k_match)); }

@@ -1,0 +1,94 @@
+// One image of a batch for simota_cost and simota: its candidates, their boxes and scores, and the costs of pairs.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+
+#include "scene.h"
+#include "scores.h"
+
+namespace yolox_ops {
+namespace {
+
+// Candidates that are worth a thread of their own.
+constexpr int64_t kCandidateGrain = 64;
+
+template <class T>
+class Image {
+ public:
+  // Reuses the memory of the image before.
+  void prepare(const Scene<T>& s, int64_t b) {
+    scene = &s;
+    index = b;
+    gts = s.counts[b];
+    find_candidates();
+    boxes.resize(size());
+    scores.resize(size());
+    torch::stable::parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
+      std::vector<T> scratch;
+      for (int64_t i = begin; i < end; ++i) {
+        boxes.set(i, s.pred_box(b, anchor[i]));
+        Score<T>& score = scores[i];
+        score.obj_exp = s.has_obj ? exp_scaled(-s.obj_logits.at(b, anchor[i]), 0) : T(0);
+        score.obj_softplus = s.has_obj ? softplus_of_minus(s.obj_logits.at(b, anchor[i])) : T(0);
+        const T* logits = s.cls_logits.row(b, anchor[i], s.C, scratch);
+        score.negatives = simd_negatives(logits, s.C, score.obj_exp, s.own());
+      }
+    });
+  }
+
+  int64_t size() const { return static_cast<int64_t>(anchor.size()); }
+  const Box<T>& gt_box(int64_t g) const { return scene->gt_boxes[index * scene->G + g]; }
+  const Target<T>& target(int64_t g) const { return scene->targets[index * scene->G + g]; }
+
+  // Lays pair (g, candidate) at `slot`.
+  void gather(Pairs<T>& pairs, int64_t slot, int64_t g, int64_t candidate) const {
+    const Score<T>& score = scores[candidate];
+    pairs.overlap[slot] = iou(gt_box(g), boxes.view()[candidate]);
+    pairs.logit[slot] = scene->logit(index, anchor[candidate], scene->labels[index * scene->G + g]);
+    pairs.negatives[slot] = score.negatives;
+    pairs.obj_exp[slot] = score.obj_exp;
+    pairs.obj_softplus[slot] = score.obj_softplus;
+  }
+
+  // Costs of the first n slots, without penalty.
+  void cost(Pairs<T>& pairs, int64_t n) const {
+    simd_costs(n, pairs.overlap.data(), pairs.logit.data(), pairs.negatives.data(), pairs.obj_exp.data(),
+               pairs.obj_softplus.data(), scene->own(), scene->rule, pairs.cost.data());
+  }
+
+  const Scene<T>* scene = nullptr;
+  int64_t index = 0, gts = 0;
+  std::vector<int32_t> anchor;        // the candidates, ascending
+  std::vector<int32_t> inside;        // candidates that pay no penalty, gt after gt, ascending within one
+  std::vector<int64_t> inside_begin;  // [gts + 1]
+  BoxArrays<T> boxes;
+  std::vector<Score<T>> scores;
+
+ private:
+  void find_candidates() {
+    marks_.assign(scene->N, 0);
+    inside.clear();
+    inside_begin.assign(1, 0);
+    for (int64_t g = 0; g < gts; ++g) {
+      scene->anchors.each_candidate(target(g), scene->rule.or_box, [&](int64_t j, uint8_t found) {
+        marks_[j] = 1;
+        if (found == kInside) inside.push_back(static_cast<int32_t>(j));
+      });
+      inside_begin.push_back(static_cast<int64_t>(inside.size()));
+    }
+    anchor.clear();
+    position_.resize(scene->N);
+    for (int64_t j = 0; j < scene->N; ++j) {
+      if (!marks_[j]) continue;
+      position_[j] = static_cast<int32_t>(anchor.size());
+      anchor.push_back(static_cast<int32_t>(j));
+    }
+    for (int32_t& j : inside) j = position_[j];
+  }
+
+  std::vector<uint8_t> marks_;
+  std::vector<int32_t> position_;
+};
+
+}  // namespace
+}  // namespace yolox_ops

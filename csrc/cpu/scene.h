@@ -1,0 +1,112 @@
+// A batch for simota_cost and simota, as their tensors give it.
+#pragma once
+
+#include "anchors.h"
+#include "reader.h"
+
+namespace yolox_ops {
+
+// The tensors of the two ops, and the guards that they share.
+struct SceneTensors {
+  const Tensor &pred_boxes, &cls_logits;
+  const std::optional<Tensor>& obj_logits;
+  const Tensor &anchor_points, &strides, &gt_boxes, &gt_labels;
+  const std::optional<Tensor>& num_gts;
+
+  void check_all() const {
+    check_shape(pred_boxes, "pred_boxes", "[B, N, 4]", {-1, -1, 4});
+    const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1);
+    check_shape(cls_logits, "cls_logits", "[B, N, C]", {B, N, -1});
+    if (obj_logits) check_shape(*obj_logits, "obj_logits", "[B, N]", {B, N});
+    check_shape(anchor_points, "anchor_points", "[N, 2]", {N, 2});
+    check_shape(strides, "strides", "[N]", {N});
+    check_shape(gt_boxes, "gt_boxes", "[B, G, 4]", {B, -1, 4});
+    check_shape(gt_labels, "gt_labels", "[B, G]", {B, gt_boxes.size(1)});
+    if (num_gts) check_shape(*num_gts, "num_gts", "[B]", {B});
+    check_floating(pred_boxes, "pred_boxes");
+    check_floating(cls_logits, "cls_logits");
+    if (obj_logits) check_floating(*obj_logits, "obj_logits");
+  }
+};
+
+template <class T>
+struct Scene {
+  Scene(const SceneTensors& in, const Rule& rule_)
+      : rule(rule_),
+        B(in.pred_boxes.size(0)),
+        N(in.pred_boxes.size(1)),
+        C(in.cls_logits.size(2)),
+        G(in.gt_boxes.size(1)),
+        has_obj(in.obj_logits.has_value()),
+        pred_boxes(in.pred_boxes),
+        cls_logits(in.cls_logits),
+        obj_logits(has_obj ? *in.obj_logits : in.pred_boxes),
+        anchors(in.anchor_points, in.strides, rule.center_radius),
+        labels(B * G),
+        counts(B, G) {
+    const Tensor dense_labels = dense(in.gt_labels, ScalarType::Long), dense_boxes = dense(in.gt_boxes, kDtype<T>);
+    std::copy_n(dense_labels.const_data_ptr<int64_t>(), B * G, labels.begin());
+    const T* p = dense_boxes.const_data_ptr<T>();
+    targets.reserve(B * G);
+    gt_boxes.reserve(B * G);
+    for (int64_t i = 0; i < B * G; ++i, p += 4) {
+      targets.push_back({p[0], p[1], p[2], p[3]});
+      gt_boxes.push_back(load_box(p, Format::kCxcywh, Kind::kIou));
+    }
+    if (in.num_gts) std::copy_n(dense(*in.num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
+    for (int64_t b = 0; b < B; ++b) check_image(b);
+  }
+
+  // The argument of that name in score_odds.
+  T own() const { return has_obj ? T(0) : T(1); }
+
+  // The score of one anchor for one class.
+  T logit(int64_t b, int64_t j, int64_t label) const { return cls_logits.at(b, j, label); }
+
+  Box<T> pred_box(int64_t b, int64_t j) const {
+    const T p[4] = {pred_boxes.at(b, j, 0), pred_boxes.at(b, j, 1), pred_boxes.at(b, j, 2), pred_boxes.at(b, j, 3)};
+    return load_box(p, Format::kCxcywh, Kind::kIou);
+  }
+
+  Rule rule;
+  int64_t B, N, C, G;
+  bool has_obj;
+  Reader<T> pred_boxes, cls_logits, obj_logits;
+  Anchors<T> anchors;
+  std::vector<int64_t> labels;      // [B, G]
+  std::vector<int64_t> counts;      // [B], the real ground truths of an image; rows past them are padding
+  std::vector<Target<T>> targets;   // [B, G]
+  std::vector<Box<T>> gt_boxes;     // [B, G]
+
+ private:
+  void check_image(int64_t b) const {
+    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);
+    for (int64_t g = 0; g < counts[b]; ++g) {
+      const int64_t label = labels[b * G + g];
+      check(label >= 0 && label < C, "gt_labels must be in [0, ", C, "), got ", label, " at image ", b, ", row ", g);
+      const Target<T>& gt = targets[b * G + g];
+      const bool whole = gt.cx == gt.cx && gt.cy == gt.cy && gt.w == gt.w && gt.h == gt.h;
+      check(whole, "gt_boxes must not be NaN, got NaN at image ", b, ", row ", g);
+    }
+  }
+};
+
+// Calls run(Scene<T>) with T = double for float64 predictions, else float.
+template <class Run>
+void dispatch_scene(const SceneTensors& in, const Rule& rule, const Run& run) {
+  if (is_float64(in.pred_boxes)) {
+    run(Scene<double>(in, rule));
+  } else {
+    run(Scene<float>(in, rule));
+  }
+}
+
+inline Rule parse_rule(double center_radius, const std::string& candidates, double outside_penalty, double cls_weight,
+                       double iou_weight, double iou_eps, int64_t topk) {
+  check(candidates == "center" || candidates == "box_or_center",
+        "candidates must be 'center' or 'box_or_center', got '", candidates, "'");
+  check(topk >= 1, "topk must be at least 1, got ", topk);
+  return {center_radius, candidates == "box_or_center", outside_penalty, cls_weight, iou_weight, iou_eps, topk};
+}
+
+}  // namespace yolox_ops

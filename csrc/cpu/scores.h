@@ -1,0 +1,96 @@
+// The costly loops of SimOTA's cost: class sums of an anchor, and costs of many pairs side by side.
+#pragma once
+
+#include "../simota.h"
+#include "simd.h"
+
+namespace yolox_ops {
+namespace {
+
+// Sums over this many classes run side by side, whatever the vector width, so that every width gives the same bits.
+constexpr int64_t kSums = 16;
+// Factors below 2 that a float can take in before their product overflows, with room to spare.
+constexpr int64_t kFactors = 64;
+
+// Sum over classes of -log(1 - p), as the logarithm of one quotient of products: no logarithm per class. A logit of
+// -1e30 adds nothing.
+template <class T>
+YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classes, T obj_exp, T own) {
+  double total = 0;
+  for (int64_t chunk = 0; chunk < classes; chunk += kSums * kFactors) {
+    const int64_t end = chunk + kSums * kFactors < classes ? chunk + kSums * kFactors : classes;
+    T over[kSums], under[kSums], poison[kSums];
+    int32_t exponent[kSums];
+    for (int64_t lane = 0; lane < kSums; ++lane) {
+      over[lane] = under[lane] = T(1);
+      poison[lane] = T(0);
+      exponent[lane] = 0;
+    }
+    int64_t c = chunk;
+    T tail[kSums];
+    while (c < end) {
+      const T* __restrict block = logits + c;
+      if (end - c < kSums) {
+        for (int64_t lane = 0; lane < kSums; ++lane) tail[lane] = lane < end - c ? block[lane] : T(-1e30);
+        block = tail;
+      }
+      for (int64_t lane = 0; lane < kSums; ++lane) {
+        const T odds = score_odds(exp_scaled(-block[lane], kShift<T>), obj_exp, own);
+        int32_t e_over, e_under;
+        over[lane] *= split(over_odds(odds), e_over);
+        under[lane] *= split(odds, e_under);
+        exponent[lane] += e_over - e_under + kShift<T>;
+        poison[lane] += odds * T(0);  // the split loses a NaN
+      }
+      c += kSums;
+    }
+    T sums[kSums];
+    for (int64_t lane = 0; lane < kSums; ++lane) {
+      sums[lane] = log_scaled(over[lane] / under[lane], exponent[lane]) + poison[lane];
+    }
+    for (int64_t lane = 0; lane < kSums; ++lane) total += sums[lane];
+  }
+  return total;
+}
+
+YOLOX_OPS_SIMD double simd_negatives(const float* logits, int64_t classes, float obj_exp, float own) {
+  return sum_negatives(logits, classes, obj_exp, own);
+}
+YOLOX_OPS_SIMD double simd_negatives(const double* logits, int64_t classes, double obj_exp, double own) {
+  return sum_negatives(logits, classes, obj_exp, own);
+}
+
+// Pairs gathered side by side, to be costed as one loop.
+template <class T>
+struct Pairs {
+  std::vector<T> overlap, logit, obj_exp, obj_softplus, cost;
+  std::vector<double> negatives;
+
+  void resize(int64_t n) {
+    for (auto* v : {&overlap, &logit, &obj_exp, &obj_softplus, &cost}) v->resize(n);
+    negatives.resize(n);
+  }
+};
+
+template <class T>
+YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T* __restrict logit,
+                                const double* __restrict negatives, const T* __restrict obj_exp,
+                                const T* __restrict obj_softplus, T own, const Rule rule, T* __restrict cost) {
+  for (int64_t i = 0; i < n; ++i) {
+    cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], obj_exp[i], obj_softplus[i]}, own, rule);
+  }
+}
+
+YOLOX_OPS_SIMD void simd_costs(int64_t n, const float* overlap, const float* logit, const double* negatives,
+                               const float* obj_exp, const float* obj_softplus, float own, const Rule& rule,
+                               float* cost) {
+  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, own, rule, cost);
+}
+YOLOX_OPS_SIMD void simd_costs(int64_t n, const double* overlap, const double* logit, const double* negatives,
+                               const double* obj_exp, const double* obj_softplus, double own, const Rule& rule,
+                               double* cost) {
+  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, own, rule, cost);
+}
+
+}  // namespace
+}  // namespace yolox_ops

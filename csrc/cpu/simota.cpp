@@ -1,0 +1,240 @@
+#include <algorithm>
+#include <numeric>
+
+#include "image.h"
+#include "parallel.h"
+
+namespace yolox_ops {
+namespace {
+
+// Ground truths, and anchors in conflict, that are worth a thread of their own.
+constexpr int64_t kGrain = 8;
+// Overlaps computed before any is looked at.
+constexpr int64_t kBlock = 64;
+
+// Sum of the q largest overlaps of `gt` with n boxes, the largest first; `top` holds q values.
+template <class T>
+YOLOX_OPS_INLINE T sum_of_top(const Box<T> gt, const BoxView<T> boxes, int64_t n, T* top, int64_t q) {
+  std::fill_n(top, q, T(0));
+  T block[kBlock];
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    for (int64_t i = 0; i < count; ++i) block[i] = iou(gt, boxes[first + i]);
+    int hit = 0;
+    for (int64_t i = 0; i < count; ++i) hit |= block[i] > top[q - 1];
+    for (int64_t i = 0; hit && i < count; ++i) {
+      if (!(block[i] > top[q - 1])) continue;
+      int64_t at = q - 1;
+      for (; at > 0 && top[at - 1] < block[i]; --at) top[at] = top[at - 1];
+      top[at] = block[i];
+    }
+  }
+  return std::accumulate(top, top + q, T(0));
+}
+
+YOLOX_OPS_SIMD float simd_sum_of_top(const Box<float>& gt, const BoxView<float>& boxes, int64_t n, float* top,
+                                     int64_t q) {
+  return sum_of_top(gt, boxes, n, top, q);
+}
+YOLOX_OPS_SIMD double simd_sum_of_top(const Box<double>& gt, const BoxView<double>& boxes, int64_t n, double* top,
+                                      int64_t q) {
+  return sum_of_top(gt, boxes, n, top, q);
+}
+
+// The order in which pairs are preferred: numbers without penalty, numbers with it, NaN; then cost; then index.
+template <class T>
+struct Preference {
+  int rank;
+  T cost;
+  int32_t index;
+
+  Preference(T cost_, bool penalised, int32_t index_)
+      : rank(cost_ == cost_ ? penalised : 2), cost(rank < 2 ? cost_ : T(0)), index(index_) {}
+
+  bool operator<(const Preference& other) const {
+    if (rank != other.rank) return rank < other.rank;
+    return cost != other.cost ? cost < other.cost : index < other.index;
+  }
+};
+
+// What one thread needs to match ground truths or settle conflicts.
+template <class T>
+struct Bench {
+  Pairs<T> pairs;
+  std::vector<Preference<T>> row;
+  std::vector<T> top;
+  std::vector<uint8_t> is_inside;
+};
+
+template <class T>
+struct Matching {
+  Image<T> image;
+  std::vector<int32_t> picks;       // [gts, q], the candidates that a ground truth takes
+  std::vector<int32_t> pick_count;  // [gts]
+  std::vector<int32_t> owner;       // [candidates], a ground truth or -1
+  std::vector<int32_t> conflicts;   // candidates that several ground truths took
+  std::vector<int64_t> gts_begin;   // [candidates + 1]: where a candidate's ground truths begin in gts_inside
+  std::vector<int32_t> gts_inside;  // ground truths in whose geometry a candidate lies, ascending
+};
+
+// Takes the k preferred candidates of ground truth g.
+template <class T>
+void pick(const Image<T>& image, Bench<T>& bench, int64_t g, int64_t k, int32_t* picks) {
+  const bool penalty = image.scene->rule.outside_penalty > 0;
+  const int64_t begin = image.inside_begin[g], inside = image.inside_begin[g + 1] - begin;
+  auto& row = bench.row;
+  row.clear();
+  int64_t numbers = 0;
+  if (penalty && inside >= k) {
+    bench.pairs.resize(inside);
+    for (int64_t i = 0; i < inside; ++i) image.gather(bench.pairs, i, g, image.inside[begin + i]);
+    image.cost(bench.pairs, inside);
+    for (int64_t i = 0; i < inside; ++i) {
+      row.emplace_back(bench.pairs.cost[i], false, image.inside[begin + i]);
+      numbers += row.back().rank == 0;
+    }
+  }
+  if (numbers < k) {  // the rare row that reaches beyond its own geometry
+    const int64_t n = image.size();
+    bench.is_inside.assign(n, !penalty);
+    for (int64_t i = 0; i < inside; ++i) bench.is_inside[image.inside[begin + i]] = 1;
+    bench.pairs.resize(n);
+    for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, g, i);
+    image.cost(bench.pairs, n);
+    row.clear();
+    for (int64_t i = 0; i < n; ++i) {
+      row.emplace_back(bench.pairs.cost[i], !bench.is_inside[i], static_cast<int32_t>(i));
+    }
+  }
+  std::partial_sort(row.begin(), row.begin() + k, row.end());
+  for (int64_t i = 0; i < k; ++i) picks[i] = row[i].index;
+}
+
+// Dynamic k of every ground truth, and its k candidates.
+template <class T>
+void pick_all(Matching<T>& m) {
+  const Image<T>& image = m.image;
+  const int64_t q = std::min(image.scene->rule.topk, image.size());
+  m.picks.resize(image.gts * q);
+  m.pick_count.resize(image.gts);
+  torch::stable::parallel_for(0, image.gts, kGrain, [&](int64_t begin, int64_t end) {
+    Bench<T> bench;
+    bench.top.resize(q);
+    for (int64_t g = begin; g < end; ++g) {
+      const T sum = simd_sum_of_top(image.gt_box(g), image.boxes.view(), image.size(), bench.top.data(), q);
+      const int64_t k = std::clamp(static_cast<int64_t>(sum), int64_t{1}, q);
+      pick(image, bench, g, k, &m.picks[g * q]);
+      m.pick_count[g] = static_cast<int32_t>(k);
+    }
+  });
+  constexpr int32_t kNobody = -1, kSeveral = -2;
+  m.owner.assign(image.size(), kNobody);
+  m.conflicts.clear();
+  for (int64_t g = 0; g < image.gts; ++g) {
+    for (int32_t i = 0; i < m.pick_count[g]; ++i) {
+      const int32_t candidate = m.picks[g * q + i];
+      int32_t& owner = m.owner[candidate];
+      if (owner >= 0) m.conflicts.push_back(candidate);
+      owner = owner == kNobody ? static_cast<int32_t>(g) : kSeveral;
+    }
+  }
+}
+
+// Turns "candidates inside a ground truth" into "ground truths around a candidate".
+template <class T>
+void invert_inside(Matching<T>& m) {
+  const Image<T>& image = m.image;
+  m.gts_begin.assign(image.size() + 1, 0);
+  for (int32_t candidate : image.inside) ++m.gts_begin[candidate + 1];
+  std::partial_sum(m.gts_begin.begin(), m.gts_begin.end(), m.gts_begin.begin());
+  m.gts_inside.resize(image.inside.size());
+  std::vector<int64_t> next(m.gts_begin.begin(), m.gts_begin.end() - 1);
+  for (int64_t g = 0; g < image.gts; ++g) {
+    for (int64_t at = image.inside_begin[g]; at < image.inside_begin[g + 1]; ++at) {
+      m.gts_inside[next[image.inside[at]]++] = static_cast<int32_t>(g);
+    }
+  }
+}
+
+// The ground truth of lowest cost for a candidate, over all of the image, whoever took it.
+template <class T>
+int32_t cheapest_gt(const Matching<T>& m, Bench<T>& bench, int32_t candidate) {
+  const Image<T>& image = m.image;
+  const Rule& rule = image.scene->rule;
+  const int32_t* around = m.gts_inside.data() + m.gts_begin[candidate];
+  const int64_t inside = m.gts_begin[candidate + 1] - m.gts_begin[candidate];
+  const auto best_of = [&](int64_t n, const auto& gt, const auto& penalised) {
+    bench.pairs.resize(n);
+    for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, gt(i), candidate);
+    image.cost(bench.pairs, n);
+    Preference<T> best(bench.pairs.cost[0], penalised(0), gt(0));
+    for (int64_t i = 1; i < n; ++i) best = std::min(best, Preference<T>(bench.pairs.cost[i], penalised(i), gt(i)));
+    return best;
+  };
+  if (rule.outside_penalty > 0 && inside > 0) {
+    const auto best = best_of(inside, [&](int64_t i) { return around[i]; }, [](int64_t) { return false; });
+    if (best.rank == 0) return best.index;
+  }
+  const auto penalised = [&](int64_t g) {
+    return rule.outside_penalty > 0 && !std::binary_search(around, around + inside, static_cast<int32_t>(g));
+  };
+  return best_of(image.gts, [](int64_t g) { return static_cast<int32_t>(g); }, penalised).index;
+}
+
+template <class T>
+void settle_conflicts(Matching<T>& m) {
+  if (m.conflicts.empty()) return;
+  std::sort(m.conflicts.begin(), m.conflicts.end());
+  m.conflicts.erase(std::unique(m.conflicts.begin(), m.conflicts.end()), m.conflicts.end());
+  invert_inside(m);
+  torch::stable::parallel_for(0, m.conflicts.size(), kGrain, [&](int64_t begin, int64_t end) {
+    Bench<T> bench;
+    for (int64_t i = begin; i < end; ++i) m.owner[m.conflicts[i]] = cheapest_gt(m, bench, m.conflicts[i]);
+  });
+}
+
+template <class T>
+void match(const Scene<T>& scene, Tensor& matched_gt, Tensor& matched_iou, Tensor& num_fg) {
+  int64_t* gts = matched_gt.mutable_data_ptr<int64_t>();
+  float* ious = matched_iou.mutable_data_ptr<float>();
+  int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
+  parallel_items<Matching<T>>(scene.B, [&](Matching<T>& m, int64_t b) {
+    std::fill_n(gts + b * scene.N, scene.N, int64_t{-1});
+    std::fill_n(ious + b * scene.N, scene.N, 0.0f);
+    totals[b] = 0;
+    if (scene.counts[b] == 0) return;
+    m.image.prepare(scene, b);
+    pick_all(m);
+    settle_conflicts(m);
+    for (int64_t i = 0; i < m.image.size(); ++i) {
+      if (m.owner[i] < 0) continue;
+      const int64_t at = b * scene.N + m.image.anchor[i];
+      const T overlap = iou(m.image.gt_box(m.owner[i]), m.image.boxes.view()[i]);
+      gts[at] = m.owner[i];
+      ious[at] = overlap == overlap ? static_cast<float>(overlap) : 0.0f;
+      ++totals[b];
+    }
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes, const Tensor& cls_logits,
+                                          const std::optional<Tensor>& obj_logits, const Tensor& anchor_points,
+                                          const Tensor& strides, const Tensor& gt_boxes, const Tensor& gt_labels,
+                                          const std::optional<Tensor>& num_gts, double center_radius,
+                                          std::string candidates, double outside_penalty, double cls_weight,
+                                          double iou_weight, double iou_eps, int64_t topk) {
+  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  in.check_all();
+  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk);
+  const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1);
+  Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
+  Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);
+  Tensor num_fg = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Long);
+  dispatch_scene(in, rule, [&](const auto& scene) { match(scene, matched_gt, matched_iou, num_fg); });
+  return {matched_gt, matched_iou, num_fg};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("simota", TORCH_BOX(&yolox_ops::simota)); }

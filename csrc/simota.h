@@ -1,0 +1,93 @@
+// SimOTA's geometry and cost, once for CPU and CUDA. Ge et al. 2021 (YOLOX), section 2.1, as Megvii's code has it.
+#pragma once
+
+#include "box.h"
+
+namespace yolox_ops {
+
+struct Rule {
+  double center_radius;
+  bool or_box;  // candidates may lie in the box or the centre region, and are unpenalised in both
+  double outside_penalty;
+  double cls_weight;
+  double iou_weight;
+  double iou_eps;
+  int64_t topk;
+};
+
+// A ground truth: centre and size, as the geometry test wants it.
+template <class T>
+struct Target {
+  T cx, cy, w, h;
+};
+
+// Where an anchor lies for a ground truth. Every comparison is strict.
+enum Place : uint8_t { kNowhere = 0, kOutside = 1, kInside = 2 };  // kOutside: a candidate that pays the penalty
+
+// x, y: the anchor's centre; reach = center_radius * stride.
+template <class T>
+YOLOX_OPS_INLINE uint8_t place(T x, T y, T reach, const Target<T>& gt, bool or_box) {
+  const int center = (x > gt.cx - reach) & (x < gt.cx + reach) & (y > gt.cy - reach) & (y < gt.cy + reach);
+  const T half_w = gt.w * T(0.5), half_h = gt.h * T(0.5);
+  const int box = (x > gt.cx - half_w) & (x < gt.cx + half_w) & (y > gt.cy - half_h) & (y < gt.cy + half_h);
+  return static_cast<uint8_t>(or_box ? center + box : 2 * center);
+}
+
+// Class cost of score p = sqrt(sigmoid(c) sigmoid(o)), c and o logits. With s = (1 + e^-c)(1 + e^-o) - 1,
+//   -log(1 - p) = log((1 + s + sqrt(1 + s)) / s)   and   -log(p) = (log(1 + e^-c) + log(1 + e^-o)) / 2,
+// which holds its digits where p itself would round to 1. Tiny s are kept as s 2^kShift.
+template <class T>
+constexpr int kShift = sizeof(T) == 4 ? 20 : 0;
+template <class T>
+constexpr T kUnit = T(1 << kShift<T>);
+
+// PyTorch's binary_cross_entropy clamps each logarithm there.
+template <class T>
+constexpr T kMaxTerm = T(100);
+
+// s 2^kShift from e^-c 2^kShift and e^-o, limited so that neither 1 / s nor s overflows and no term passes the clamp.
+// Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and `own` 1, else `own` is 0.
+template <class T>
+YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T own) {
+  const T lowest = static_cast<T>(7.440151952041672e-44 * (1 << kShift<T>));  // s = 2 e^-100
+  const T other = obj_exp + own * (cls_exp * (T(1) / kUnit<T>));
+  T s = cls_exp * (T(1) + other) + other * kUnit<T>;
+  s = s > T(1e38) ? T(1e38) : s;
+  return s < lowest ? lowest : s;
+}
+
+// (1 + s + sqrt(1 + s)): what stands over s in -log(1 - p).
+template <class T>
+YOLOX_OPS_INLINE T over_odds(T scaled_odds) {
+  const T s1 = T(1) + scaled_odds * (T(1) / kUnit<T>);
+  return s1 + sqrt_(s1);
+}
+
+// log(1 + e^-x)
+template <class T>
+YOLOX_OPS_INLINE T softplus_of_minus(T x) {
+  const T log = log_scaled(T(1) + exp_scaled(-x, 0), 0);
+  return x < T(-60) ? -x : log;
+}
+
+// What an anchor brings to the cost of all its pairs.
+template <class T>
+struct Score {
+  double negatives;  // sum over classes of -log(1 - p)
+  T obj_exp;         // e^-o, 0 without objectness
+  T obj_softplus;    // log(1 + e^-o), 0 without objectness
+};
+
+// The cost of a pair, without the penalty. `logit` is the anchor's for the ground truth's class.
+template <class T>
+YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, const Rule& rule) {
+  const T odds = score_odds(exp_scaled(-logit, kShift<T>), score.obj_exp, own);
+  const T softplus = softplus_of_minus(logit);
+  const T negative = log_scaled(over_odds(odds) / odds, kShift<T>);
+  const T positive = (softplus + (score.obj_softplus + own * softplus)) * T(0.5);
+  const T swap = (positive > kMaxTerm<T> ? kMaxTerm<T> : positive) - (negative > kMaxTerm<T> ? kMaxTerm<T> : negative);
+  const T cls = static_cast<T>(score.negatives + static_cast<double>(swap));
+  return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);
+}
+
+}  // namespace yolox_ops

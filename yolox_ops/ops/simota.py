@@ -1,0 +1,83 @@
+"""simota: SimOTA label assignment of a whole batch in one op."""
+
+import torch
+from torch import Tensor
+
+from yolox_ops._check import check_at_least
+from yolox_ops.assignment import Assignment
+from yolox_ops.ops.simota_cost import SCENE_SCHEMA, check_scene
+
+torch.library.define("yolox_ops::simota", f"({SCENE_SCHEMA}, int topk) -> (Tensor, Tensor, Tensor)")
+
+
+@torch.library.register_fake("yolox_ops::simota")
+def _(pred_boxes: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    *scene, topk = rest
+    check_scene(pred_boxes, *scene)  # type: ignore[arg-type]  # the schema has typed the rest
+    check_at_least("topk", topk, 1)  # type: ignore[arg-type]
+    images, anchors = pred_boxes.shape[:2]
+    return (
+        pred_boxes.new_empty((images, anchors), dtype=torch.int64),
+        pred_boxes.new_empty((images, anchors), dtype=torch.float32),
+        pred_boxes.new_empty((images,), dtype=torch.int64),
+    )
+
+
+def simota(
+    pred_boxes: Tensor,
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    num_gts: Tensor | None = None,
+    *,
+    center_radius: float = 1.5,
+    candidates: str = "center",
+    outside_penalty: float = 1e6,
+    cls_weight: float = 1.0,
+    iou_weight: float = 3.0,
+    iou_eps: float = 1e-8,
+    topk: int = 10,
+) -> Assignment:
+    """SimOTA (YOLOX, Ge et al. 2021, section 2.1; the defaults are the rule of Megvii's YOLOXHead.get_assignments).
+
+    An anchor is a candidate if its centre lies strictly within center_radius strides of the centre of some ground
+    truth of its image. A pair costs cls_weight * sum over classes of BCE(sqrt(sigmoid(cls) sigmoid(obj)), one-hot)
+    - iou_weight * log(IoU + iou_eps), and outside_penalty more if the anchor is outside the ground truth's own region.
+    A ground truth takes its k cheapest candidates, k = max(1, int(sum of its topk largest IoUs with the image's
+    candidates)); an anchor that several take goes to the ground truth of lowest cost, among all of the image.
+
+    Args:
+        pred_boxes: [B, N, 4], decoded boxes as centre x, centre y, width, height in pixels. All float tensors may be
+            float32, float64, float16 or bfloat16, each its own; arithmetic is float32, float64 if pred_boxes is.
+        cls_logits: [B, N, C], before the sigmoid.
+        obj_logits: [B, N], before the sigmoid; None for a head without objectness, whose score is sigmoid(cls).
+        anchor_points: [N, 2], centres of the anchors in pixels, (index + 0.5) * stride for YOLOX.
+        strides: [N], in pixels.
+        gt_boxes: [B, G, 4], as pred_boxes.
+        gt_labels: [B, G], any integer dtype, in [0, C).
+        num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real.
+        center_radius: in strides.
+        candidates: "center", or "box_or_center" (Megvii 0.3, mmdetection): a candidate lies in a box or its centre
+            region, and is unpenalised in both.
+        outside_penalty: added outside. A pair that pays it never beats one that does not, whatever its size; 0 makes
+            all candidates equal.
+        topk: largest IoUs that k is estimated from.
+
+    Returns:
+        Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64). An image without ground
+        truths or candidates is all background. Equal costs go to the lower anchor, then to the lower ground truth. A
+        NaN cost is the worst cost and a NaN IoU counts 0. No gradient.
+
+    Raises:
+        ValueError: a shape, device or parameter does not fit; on the CPU also a label outside [0, C), a NaN in a
+        ground truth (both named by image and row) or a num_gts outside [0, G]. TypeError: a dtype does not fit.
+    """
+    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
+    check_scene(*tensors, *rule)
+    check_at_least("topk", topk, 1)
+    detached = (None if t is None else t.detach() for t in tensors)
+    return Assignment(*torch.ops.yolox_ops.simota(*detached, *rule, topk))
