@@ -1,12 +1,14 @@
 // SimOTA's geometry and cost, once for CPU and CUDA. Ge et al. 2021 (YOLOX), section 2.1, as Megvii's code has it.
 #pragma once
 
+#include <cstdint>
+
 #include "box.h"
 
 namespace yolox_ops {
 
 struct Rule {
-  double center_radius;
+  double center_radius;  // in strides
   bool or_box;  // candidates may lie in the box or the centre region, and are unpenalised in both
   double outside_penalty;
   double cls_weight;
@@ -45,13 +47,13 @@ constexpr T kUnit = T(1 << kShift<T>);
 template <class T>
 constexpr T kMaxTerm = T(100);
 
-// s 2^kShift from e^-c 2^kShift and e^-o, limited so that neither 1 / s nor s overflows and no term passes the clamp.
+// s 2^kShift from e^-c 2^kShift and e^-o 2^kShift, limited so that neither 1 / s nor s overflows and no term passes the clamp.
 // Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and `own` 1, else `own` is 0.
 template <class T>
 YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T own) {
   const T lowest = static_cast<T>(7.440151952041672e-44 * (1 << kShift<T>));  // s = 2 e^-100
-  const T other = obj_exp + own * (cls_exp * (T(1) / kUnit<T>));
-  T s = cls_exp * (T(1) + other) + other * kUnit<T>;
+  const T other = obj_exp + own * cls_exp;
+  T s = cls_exp * (T(1) + other * (T(1) / kUnit<T>)) + other;
   s = s > T(1e38) ? T(1e38) : s;
   return s < lowest ? lowest : s;
 }
@@ -74,7 +76,7 @@ YOLOX_OPS_INLINE T softplus_of_minus(T x) {
 template <class T>
 struct Score {
   double negatives;  // sum over classes of -log(1 - p)
-  T obj_exp;         // e^-o, 0 without objectness
+  T obj_exp;         // e^-o 2^kShift, 0 without objectness
   T obj_softplus;    // log(1 + e^-o), 0 without objectness
 };
 
@@ -89,5 +91,21 @@ YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, c
   const T cls = static_cast<T>(score.negatives + static_cast<double>(swap));
   return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);
 }
+
+// The order in which pairs are preferred: numbers, then NaN, then +inf, which never matches; the lower cost; the lower
+// index. Costs are compared as float64, where adding a penalty of 1e6 rounds nothing away.
+struct Preference {
+  int rank;
+  double cost;
+  int64_t index;
+
+  YOLOX_OPS_INLINE Preference(double cost_, int64_t index_)
+      : rank(cost_ != cost_ ? 1 : 2 * (cost_ > 1.7976931348623157e308)), cost(rank ? 0.0 : cost_), index(index_) {}
+
+  YOLOX_OPS_INLINE bool operator<(const Preference& other) const {
+    if (rank != other.rank) return rank < other.rank;
+    return cost != other.cost ? cost < other.cost : index < other.index;
+  }
+};
 
 }  // namespace yolox_ops

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <numeric>
 
+#include "../simota.h"
 #include "parallel.h"
 #include "reader.h"
 
@@ -11,23 +11,6 @@ namespace {
 
 // Ground truths that are worth a thread of their own.
 constexpr int64_t kGrain = 1;
-
-// The order in which pairs are preferred: numbers, then NaN, then +inf, which is no candidate at all.
-struct Preference {
-  int rank;
-  double cost;
-  int64_t index;
-
-  Preference(double cost_, int64_t index_)
-      : rank(cost_ != cost_ ? 1 : cost_ == std::numeric_limits<double>::infinity() ? 2 : 0),
-        cost(rank == 0 ? cost_ : 0.0),
-        index(index_) {}
-
-  bool operator<(const Preference& other) const {
-    if (rank != other.rank) return rank < other.rank;
-    return cost != other.cost ? cost < other.cost : index < other.index;
-  }
-};
 
 // One thread's memory for the rows of a matrix.
 template <class T>

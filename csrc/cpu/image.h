@@ -28,7 +28,7 @@ class Image {
       for (int64_t i = begin; i < end; ++i) {
         boxes.set(i, s.pred_box(b, anchor[i]));
         Score<T>& score = scores[i];
-        score.obj_exp = s.has_obj ? exp_scaled(-s.obj_logits.at(b, anchor[i]), 0) : T(0);
+        score.obj_exp = s.has_obj ? exp_scaled(-s.obj_logits.at(b, anchor[i]), kShift<T>) : T(0);
         score.obj_softplus = s.has_obj ? softplus_of_minus(s.obj_logits.at(b, anchor[i])) : T(0);
         const T* logits = s.cls_logits.row(b, anchor[i], s.C, scratch);
         score.negatives = simd_negatives(logits, s.C, score.obj_exp, s.own());

@@ -41,29 +41,13 @@ YOLOX_OPS_SIMD double simd_sum_of_top(const Box<double>& gt, const BoxView<doubl
   return sum_of_top(gt, boxes, n, top, q);
 }
 
-// The order in which pairs are preferred: numbers without penalty, numbers with it, NaN; then cost; then index.
-template <class T>
-struct Preference {
-  int rank;
-  T cost;
-  int32_t index;
-
-  Preference(T cost_, bool penalised, int32_t index_)
-      : rank(cost_ == cost_ ? penalised : 2), cost(rank < 2 ? cost_ : T(0)), index(index_) {}
-
-  bool operator<(const Preference& other) const {
-    if (rank != other.rank) return rank < other.rank;
-    return cost != other.cost ? cost < other.cost : index < other.index;
-  }
-};
-
 // What one thread needs to match ground truths or settle conflicts.
 template <class T>
 struct Bench {
   Pairs<T> pairs;
-  std::vector<Preference<T>> row;
+  std::vector<Preference> row;
   std::vector<T> top;
-  std::vector<uint8_t> is_inside;
+  std::vector<double> penalty;
 };
 
 template <class T>
@@ -77,37 +61,31 @@ struct Matching {
   std::vector<int32_t> gts_inside;  // ground truths in whose geometry a candidate lies, ascending
 };
 
+// A pair that pays the penalty costs at least this, as no cost is below -iou_weight * log(1 + iou_eps).
+double least_penalised(const Rule& rule) { return rule.outside_penalty - rule.iou_weight; }
+
 // Takes the k preferred candidates of ground truth g.
 template <class T>
 void pick(const Image<T>& image, Bench<T>& bench, int64_t g, int64_t k, int32_t* picks) {
-  const bool penalty = image.scene->rule.outside_penalty > 0;
-  const int64_t begin = image.inside_begin[g], inside = image.inside_begin[g + 1] - begin;
+  const int32_t* inside = image.inside.data() + image.inside_begin[g];
+  const int64_t inside_count = image.inside_begin[g + 1] - image.inside_begin[g];
   auto& row = bench.row;
-  row.clear();
-  int64_t numbers = 0;
-  if (penalty && inside >= k) {
-    bench.pairs.resize(inside);
-    for (int64_t i = 0; i < inside; ++i) image.gather(bench.pairs, i, g, image.inside[begin + i]);
-    image.cost(bench.pairs, inside);
-    for (int64_t i = 0; i < inside; ++i) {
-      row.emplace_back(bench.pairs.cost[i], false, image.inside[begin + i]);
-      numbers += row.back().rank == 0;
-    }
-  }
-  if (numbers < k) {  // the rare row that reaches beyond its own geometry
-    const int64_t n = image.size();
-    bench.is_inside.assign(n, !penalty);
-    for (int64_t i = 0; i < inside; ++i) bench.is_inside[image.inside[begin + i]] = 1;
+  const auto prefer = [&](int64_t n, const auto& candidate, const auto& penalty) {
     bench.pairs.resize(n);
-    for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, g, i);
+    for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, g, candidate(i));
     image.cost(bench.pairs, n);
     row.clear();
-    for (int64_t i = 0; i < n; ++i) {
-      row.emplace_back(bench.pairs.cost[i], !bench.is_inside[i], static_cast<int32_t>(i));
-    }
+    for (int64_t i = 0; i < n; ++i) row.emplace_back(bench.pairs.cost[i] + penalty(i), candidate(i));
+    std::partial_sort(row.begin(), row.begin() + k, row.end());
+  };
+  if (inside_count >= k) prefer(inside_count, [&](int64_t i) { return inside[i]; }, [](int64_t) { return 0.0; });
+  // The rare row that reaches beyond its own geometry.
+  if (inside_count < k || row[k - 1].rank > 0 || row[k - 1].cost >= least_penalised(image.scene->rule)) {
+    bench.penalty.assign(image.size(), image.scene->rule.outside_penalty);
+    for (int64_t i = 0; i < inside_count; ++i) bench.penalty[inside[i]] = 0.0;
+    prefer(image.size(), [](int64_t i) { return i; }, [&](int64_t i) { return bench.penalty[i]; });
   }
-  std::partial_sort(row.begin(), row.begin() + k, row.end());
-  for (int64_t i = 0; i < k; ++i) picks[i] = row[i].index;
+  for (int64_t i = 0; i < k; ++i) picks[i] = static_cast<int32_t>(row[i].index);
 }
 
 // Dynamic k of every ground truth, and its k candidates.
@@ -162,23 +140,24 @@ int32_t cheapest_gt(const Matching<T>& m, Bench<T>& bench, int32_t candidate) {
   const Image<T>& image = m.image;
   const Rule& rule = image.scene->rule;
   const int32_t* around = m.gts_inside.data() + m.gts_begin[candidate];
-  const int64_t inside = m.gts_begin[candidate + 1] - m.gts_begin[candidate];
-  const auto best_of = [&](int64_t n, const auto& gt, const auto& penalised) {
+  const int32_t* around_end = m.gts_inside.data() + m.gts_begin[candidate + 1];
+  const auto best_of = [&](int64_t n, const auto& gt, const auto& penalty) {
     bench.pairs.resize(n);
     for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, gt(i), candidate);
     image.cost(bench.pairs, n);
-    Preference<T> best(bench.pairs.cost[0], penalised(0), gt(0));
-    for (int64_t i = 1; i < n; ++i) best = std::min(best, Preference<T>(bench.pairs.cost[i], penalised(i), gt(i)));
+    Preference best(bench.pairs.cost[0] + penalty(gt(0)), gt(0));
+    for (int64_t i = 1; i < n; ++i) best = std::min(best, Preference(bench.pairs.cost[i] + penalty(gt(i)), gt(i)));
     return best;
   };
-  if (rule.outside_penalty > 0 && inside > 0) {
-    const auto best = best_of(inside, [&](int64_t i) { return around[i]; }, [](int64_t) { return false; });
-    if (best.rank == 0) return best.index;
+  if (around < around_end) {
+    const Preference best = best_of(
+        around_end - around, [&](int64_t i) { return around[i]; }, [](int64_t) { return 0.0; });
+    if (best.rank == 0 && best.cost < least_penalised(rule)) return static_cast<int32_t>(best.index);
   }
-  const auto penalised = [&](int64_t g) {
-    return rule.outside_penalty > 0 && !std::binary_search(around, around + inside, static_cast<int32_t>(g));
+  const auto penalty = [&](int64_t g) {
+    return std::binary_search(around, around_end, static_cast<int32_t>(g)) ? 0.0 : rule.outside_penalty;
   };
-  return best_of(image.gts, [](int64_t g) { return static_cast<int32_t>(g); }, penalised).index;
+  return static_cast<int32_t>(best_of(image.gts, [](int64_t g) { return g; }, penalty).index);
 }
 
 template <class T>
@@ -204,6 +183,7 @@ void match(const Scene<T>& scene, Tensor& matched_gt, Tensor& matched_iou, Tenso
     totals[b] = 0;
     if (scene.counts[b] == 0) return;
     m.image.prepare(scene, b);
+    if (m.image.size() == 0) return;
     pick_all(m);
     settle_conflicts(m);
     for (int64_t i = 0; i < m.image.size(); ++i) {

@@ -1,0 +1,74 @@
+"""Other people's implementations of the same rules, installed from PyPI as they are and called through one signature."""
+
+import importlib.machinery
+import sys
+import types
+import warnings
+
+import torch
+from torch import Tensor
+
+from yolox_ops import Assignment
+
+
+def _import_yolox_head() -> type:
+    """YoloxHead of pixeltable-yolox, whose get_assignments is Megvii's. Its package imports torchvision, which does not
+    load beside a CPU build of torch and which the assigner never calls: an empty module stands in."""
+    torchvision, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
+    torchvision.ops = ops  # type: ignore[attr-defined]
+    torchvision.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)
+    sys.modules.setdefault("torchvision", torchvision)
+    sys.modules.setdefault("torchvision.ops", ops)
+    from yolox.models.yolo_head import YoloxHead
+
+    return YoloxHead
+
+
+class Megvii:
+    """The per-image loop of Megvii YOLOX over a batch; prepare once, then call and time `run`."""
+
+    def __init__(
+        self,
+        pred_boxes: Tensor,  # [B, N, 4] cxcywh
+        cls_logits: Tensor,  # [B, N, C]
+        obj_logits: Tensor,  # [B, N]
+        anchor_points: Tensor,  # [N, 2]
+        strides: Tensor,  # [N]
+        gt_boxes: Tensor,  # [B, G, 4] cxcywh
+        gt_labels: Tensor,  # [B, G]
+        num_gts: Tensor,  # [B]
+    ) -> None:
+        self.head = _import_yolox_head()(num_classes=cls_logits.shape[-1])
+        shifts = anchor_points / strides[:, None] - 0.5
+        self.anchors = strides[None], shifts[None, :, 0], shifts[None, :, 1]
+        self.pred_boxes, self.cls_logits, self.obj_logits = pred_boxes, cls_logits, obj_logits[..., None]
+        self.gts = [
+            (boxes[:count], labels[:count].float())
+            for boxes, labels, count in zip(gt_boxes, gt_labels, num_gts.tolist(), strict=True)
+        ]
+
+    @torch.no_grad()
+    def run(self) -> list:
+        """get_assignments of every image that has objects, None for the others, as get_losses does it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # its spelling of autocast
+            return [
+                self.head.get_assignments(
+                    b, len(boxes), boxes, labels, self.pred_boxes[b], *self.anchors, self.cls_logits, self.obj_logits
+                )
+                if len(boxes)
+                else None
+                for b, (boxes, labels) in enumerate(self.gts)
+            ]
+
+    def assignment(self) -> Assignment:
+        """`run` in the form of yolox_ops."""
+        B, N = self.pred_boxes.shape[:2]
+        matched_gt = torch.full((B, N), -1)
+        matched_iou = torch.zeros(B, N)
+        for b, answer in enumerate(self.run()):
+            if answer is not None:
+                _, fg_mask, ious, gts, _ = answer
+                matched_gt[b, fg_mask] = gts
+                matched_iou[b, fg_mask] = ious
+        return Assignment(matched_gt, matched_iou, (matched_gt >= 0).sum(1))

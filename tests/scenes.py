@@ -1,0 +1,82 @@
+"""Random scenes for SimOTA. Boxes lie on a lattice of 1/8 pixel, so that float32 geometry and overlaps are as exact as
+the float64 reference's, and strict comparisons meet equality often."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Scene(NamedTuple):
+    """The positional arguments of simota."""
+
+    pred_boxes: Tensor  # [B, N, 4] cxcywh
+    cls_logits: Tensor  # [B, N, C]
+    obj_logits: Tensor | None  # [B, N]
+    anchor_points: Tensor  # [N, 2]
+    strides: Tensor  # [N]
+    gt_boxes: Tensor  # [B, G, 4]
+    gt_labels: Tensor  # [B, G]
+    num_gts: Tensor | None  # [B]
+
+    def image(self, b: int) -> tuple:
+        """Image b without padding as the arguments of python_ref.simota, in float64."""
+        count = self.gt_boxes.shape[1] if self.num_gts is None else int(self.num_gts[b])
+        obj = None if self.obj_logits is None else self.obj_logits[b].double().tolist()
+        return (
+            self.pred_boxes[b].double().tolist(),
+            self.cls_logits[b].double().tolist(),
+            obj,
+            self.anchor_points.double().tolist(),
+            self.strides.double().tolist(),
+            self.gt_boxes[b, :count].double().tolist(),
+            self.gt_labels[b, :count].tolist(),
+        )
+
+
+def grid(height: int, width: int, strides: Sequence[int] = (8, 16, 32)) -> tuple[Tensor, Tensor]:
+    """anchor_points [N, 2] and strides [N] of a YOLOX detector."""
+    points, sizes = [], []
+    for stride in strides:
+        y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
+        points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
+        sizes.append(torch.full((len(points[-1]),), float(stride)))
+    return torch.cat(points), torch.cat(sizes)
+
+
+def random_gts(shape: Sequence[int], extent: float, generator: torch.Generator, margin: float = 12.0) -> Tensor:
+    """[*shape, 4]; centres may lie up to `margin` pixels outside the image."""
+    centre = torch.rand(*shape, 2, generator=generator) * (extent + 2 * margin) - margin
+    size = torch.exp(torch.rand(*shape, 2, generator=generator) * 3.5) * 3
+    return torch.cat([(centre * 8).round() / 8, (size * 4).ceil() / 4], -1)
+
+
+def random_scene(
+    counts: Sequence[int], classes: int = 5, size: int = 96, seed: int = 0, objectness: bool = True, pad: int = 2
+) -> Scene:
+    """Predictions scattered around their anchors, some of them close to a ground truth."""
+    generator = torch.Generator().manual_seed(seed)
+    points, strides = grid(size, size)
+    B, N, G = len(counts), len(points), max(counts) + pad
+    centre = points + torch.randn(B, N, 2, generator=generator) * strides[:, None]
+    extent = torch.exp(torch.randn(B, N, 2, generator=generator) * 0.5) * strides[:, None] * 3
+    pred_boxes = torch.cat([(centre * 8).round() / 8, (extent * 4).ceil() / 4], -1)
+    gt_boxes = random_gts((B, G), size, generator)
+    close = torch.rand(B, N, generator=generator) < 0.3
+    nearest = torch.cdist(points.expand(B, N, 2), gt_boxes[..., :2]).argmin(-1)
+    noisy = gt_boxes.gather(1, nearest[..., None].expand(B, N, 4))
+    noisy = noisy + (torch.randn(B, N, 4, generator=generator) * 16).round() / 8
+    noisy[..., 2:].clamp_(min=0.25)
+    pred_boxes = torch.where(close[..., None], noisy, pred_boxes)
+    obj_logits = torch.randn(B, N, generator=generator) * 2 - 1
+    return Scene(
+        pred_boxes,
+        torch.randn(B, N, classes, generator=generator) * 2 - 1,
+        obj_logits if objectness else None,
+        points,
+        strides,
+        gt_boxes,
+        torch.randint(0, classes, (B, G), generator=generator),
+        torch.tensor(counts),
+    )

@@ -1,0 +1,180 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from impls import DTYPES, check_compiles, check_registration, implementations, strided
+from torch.testing import assert_close
+
+from python_ref.dynamic_k_match import dynamic_k_match as reference
+from yolox_ops import dynamic_k_match
+
+each_implementation = pytest.mark.parametrize("run", implementations("dynamic_k_match"))
+
+
+def random_case(shape, seed=0, levels=None):
+    """cost and iou [B, G, N]; `levels` draws both from so few values that ties abound. IoUs are multiples of 1/64, whose
+    sums are exact in float32, so that k never turns on rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    cost = torch.rand(*shape, generator=generator) * 10
+    iou = (torch.rand(*shape, generator=generator) ** 3 * 64).floor() / 64
+    if levels:
+        cost, iou = (cost * levels / 10).floor(), (iou * levels).floor() / levels
+    cost[torch.rand(*shape, generator=generator) < 0.2] = math.inf
+    return cost, iou * cost.isfinite()
+
+
+def check_against_reference(result, cost, iou, num_gts=None, topk=10):
+    for b in range(len(cost)):
+        count = cost.shape[1] if num_gts is None else int(num_gts[b])
+        if not count:
+            assert (result.matched_gt[b] == -1).all() and result.num_fg[b] == 0
+            continue
+        gts, ious, total = reference(cost[b, :count].double().tolist(), iou[b, :count].double().tolist(), topk)
+        assert result.matched_gt[b].tolist() == gts
+        assert_close(result.matched_iou[b].double(), torch.tensor(ious, dtype=torch.float64), rtol=1e-6, atol=1e-7)
+        assert result.num_fg[b] == total
+
+
+@each_implementation
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 7), (3, 8, 40), (2, 30, 200), (1, 50, 5)])
+@pytest.mark.parametrize("levels", [None, 4])
+@pytest.mark.parametrize("topk", [1, 4, 10, 1000])
+def test_equals_reference(run, shape, levels, topk):
+    cost, iou = random_case(shape, seed=topk, levels=levels)
+    check_against_reference(run(cost, iou, topk=topk), cost, iou, topk=topk)
+
+
+@each_implementation
+def test_golden_vector(run):
+    # reference/peers.md 8.3 item 2: anchors 1 and 2 are conflicts.
+    cost = torch.tensor([[[1, 2, 3, 9, 9], [2.5, 1.5, 0.5, 4, 9], [7, 8, 0.25, 0.75, 2]]])
+    iou = torch.tensor([[[0.9, 0.8, 0.4, 0, 0], [0.5, 0.6, 0.7, 0.3, 0], [0, 0.1, 0.9, 0.8, 0.6]]])
+    result = run(cost, iou)
+    assert result.matched_gt.tolist() == [[0, 1, 2, 2, -1]]
+    assert_close(result.matched_iou, torch.tensor([[0.9, 0.6, 0.9, 0.8, 0.0]]))
+    assert result.num_fg.tolist() == [4] and result.fg_mask.tolist() == [[True, True, True, True, False]]
+
+
+@each_implementation
+def test_golden_steal(run):
+    # reference/peers.md 8.3 item 3: gts 0 and 1 take anchor 0, gt 2 has it cheaper and gets it.
+    cost = torch.tensor([[[1.0, 9, 9], [2, 9, 9], [0.5, 0.1, 0.2]]])
+    iou = torch.tensor([[[0.5, 0.1, 0], [0.5, 0.1, 0], [0.4, 0.5, 0.2]]])
+    result = run(cost, iou)
+    assert result.matched_gt.tolist() == [[2, 2, -1]]
+    assert_close(result.matched_iou, torch.tensor([[0.4, 0.5, 0.0]]))
+
+
+@each_implementation
+def test_ties(run):
+    cost, iou = torch.zeros(1, 2, 6), torch.full((1, 2, 6), 0.5)
+    result = run(cost, iou)  # k = 3 for both: anchors 0, 1, 2, all of which gt 0 keeps
+    assert result.matched_gt.tolist() == [[0, 0, 0, -1, -1, -1]]
+
+
+@each_implementation
+@pytest.mark.parametrize(("total", "k"), [(0.0, 1), (0.99, 1), (1.0, 1), (1.875, 1), (2.0, 2), (2.875, 2), (3.0, 3)])
+def test_k_truncates_and_is_at_least_one(run, total, k):
+    iou = torch.zeros(1, 1, 8)
+    iou[0, 0, 2:6] = total / 4
+    assert run(torch.arange(8.0).reshape(1, 1, 8), iou).num_fg.item() == k
+
+
+@each_implementation
+def test_infinite_cost_never_matches(run):
+    cost = torch.tensor([[[math.inf, 3.0, math.inf], [math.inf] * 3]])
+    result = run(cost, torch.ones(1, 2, 3))
+    assert result.matched_gt.tolist() == [[-1, 0, -1]]
+
+
+@each_implementation
+def test_nan_is_the_worst_that_can_match(run):
+    cost = torch.tensor([[[math.nan, 5.0, math.inf, math.nan]]])
+    iou = torch.tensor([[[1.0, 1.0, 0.0, math.nan]]])
+    assert run(cost, iou).matched_gt.tolist() == [[0, 0, -1, -1]]
+    result = run(torch.full((1, 2, 3), math.nan), torch.full((1, 2, 3), math.nan))
+    assert result.matched_gt.tolist() == [[0, -1, -1]] and result.matched_iou.tolist() == [[0, 0, 0]]
+    # Taken by both: the number wins over NaN.
+    cost = torch.tensor([[[math.nan, math.inf], [2.0, math.inf]]])
+    assert run(cost, torch.zeros(1, 2, 2)).matched_gt.tolist() == [[1, -1]]
+
+
+@each_implementation
+def test_iou_without_bounds(run):
+    cost, iou = random_case((1, 3, 9))
+    for value in (math.inf, 1e30, -1.0):
+        result = run(cost, torch.full_like(iou, value))
+        assert result.num_fg.item() == (cost.isfinite().any(1).sum().item() if value > 0 else result.num_fg.item())
+        assert (result.num_fg <= 9).all()
+
+
+@each_implementation
+def test_padding_is_not_read(run):
+    cost, iou = random_case((4, 6, 30))
+    num_gts = torch.tensor([0, 6, 2, 3])
+    for b, count in enumerate(num_gts.tolist()):
+        cost[b, count:] = -1e9
+        iou[b, count:] = math.nan
+    check_against_reference(run(cost, iou, num_gts), cost, iou, num_gts)
+
+
+@each_implementation
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes_and_strides(run, dtype):
+    cost, iou = (t.to(dtype) for t in random_case((2, 5, 40), levels=8))
+    plain = run(cost, iou)
+    check_against_reference(plain, cost, iou)
+    assert_close(tuple(run(strided(cost), strided(iou))), tuple(plain), rtol=0, atol=0)
+    swapped = cost.transpose(1, 2).contiguous().transpose(1, 2)
+    assert_close(tuple(run(swapped, iou)), tuple(plain), rtol=0, atol=0)
+
+
+@each_implementation
+def test_float64_cost_is_not_rounded(run):
+    cost = torch.tensor([[[1e6 + 2e-3, 1e6 + 1e-3, 1e6]]], dtype=torch.float64)
+    assert run(cost, torch.zeros(1, 1, 3)).matched_gt.tolist() == [[-1, -1, 0]]
+
+
+@each_implementation
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4), (2, 3, 0)])
+def test_empty(run, shape):
+    result = run(torch.rand(shape), torch.rand(shape))
+    assert result.matched_gt.shape == (shape[0], shape[2])
+    assert (result.matched_gt == -1).all() and (result.num_fg == 0).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 8), st.integers(1, 30), st.integers(0, 10**6), st.sampled_from([None, 2, 8]))
+def test_random_shapes(B, G, N, seed, levels):
+    cost, iou = random_case((B, G, N), seed, levels)
+    check_against_reference(dynamic_k_match(cost, iou), cost, iou)
+
+
+def test_registration_and_compile():
+    cost, iou = random_case((2, 4, 20))
+    check_registration("dynamic_k_match", cost, iou, None, 10)
+    check_registration("dynamic_k_match", cost.transpose(1, 2), iou.transpose(1, 2), torch.tensor([20, 3]), 3)
+    check_compiles(dynamic_k_match, cost, iou, torch.tensor([4, 0]))
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "words"),
+    [
+        ((torch.rand(3, 4), torch.rand(3, 4)), ValueError, r"cost must be \[B, G, N\], got \[3, 4\]"),
+        ((torch.rand(1, 3, 4), torch.rand(1, 3, 5)), ValueError, r"iou must be \[B, G, N\] like cost, got \[1, 3, 5\]"),
+        ((torch.rand(1, 3, 4).long(), torch.rand(1, 3, 4)), TypeError, "cost must be float32, .* got torch.int64"),
+        ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.ones(1)), TypeError, "num_gts must be an integer tensor"),
+        ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.tensor([4])), ValueError, r"num_gts must be in \[0, 3\]"),
+        ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.tensor([-1])), ValueError, r"got -1 at image 0"),
+    ],
+)
+def test_errors(args, error, words):
+    with pytest.raises(error, match=words):
+        dynamic_k_match(*args)
+
+
+def test_topk_must_be_positive():
+    with pytest.raises(ValueError, match="topk must be at least 1, got 0"):
+        dynamic_k_match(torch.rand(1, 3, 4), torch.rand(1, 3, 4), topk=0)

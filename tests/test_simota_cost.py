@@ -1,0 +1,128 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from impls import DTYPES, check_compiles, check_registration, implementations, strided
+from scenes import Scene, random_scene
+from torch.testing import assert_close
+
+from python_ref.simota_cost import simota_cost as reference
+from yolox_ops import simota_cost
+
+each_implementation = pytest.mark.parametrize("run", implementations("simota_cost"))
+RULES = [
+    {},
+    {"center_radius": 2.5, "candidates": "box_or_center", "outside_penalty": 1e5, "iou_eps": 1e-7},
+    {"cls_weight": 0.25, "iou_weight": 1.5, "outside_penalty": 3.0},
+]
+
+
+def check_against_reference(result, scene: Scene, tolerance: float = 1e-5, **rule) -> None:
+    for b in range(len(scene.pred_boxes)):
+        count = int(scene.num_gts[b])
+        assert (result.cost[b, count:] == math.inf).all() and (result.iou[b, count:] == 0).all()
+        if count:
+            cost, iou = (torch.tensor(m, dtype=torch.float64) for m in reference(*scene.image(b), **rule))
+            assert_close(result.cost[b, :count], cost, rtol=0, atol=tolerance * 10, equal_nan=True)
+            below = result.cost[b, :count].clamp(max=1e4), cost.clamp(max=1e4)
+            assert_close(*below, rtol=1e-6, atol=tolerance, equal_nan=True)
+            assert_close(result.iou[b, :count].double(), iou, rtol=1e-6, atol=tolerance / 10)
+
+
+@each_implementation
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("objectness", [True, False])
+@pytest.mark.parametrize("classes", [1, 5, 16, 40])
+def test_equals_reference(run, rule, objectness, classes):
+    scene = random_scene([3, 0, 9], classes=classes, seed=classes, objectness=objectness)
+    result = run(*scene, **rule)
+    assert result.cost.dtype == torch.float64 and result.iou.dtype == torch.float32
+    check_against_reference(result, scene, **rule)
+
+
+@each_implementation
+def test_float64_is_exact_to_float64(run):
+    scene = random_scene([6], classes=20, seed=1)
+    scene = Scene(*(t.double() if t.is_floating_point() else t for t in scene))
+    result = run(*scene)
+    assert result.iou.dtype == torch.float64
+    check_against_reference(result, scene, tolerance=1e-9)
+
+
+@each_implementation
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes(run, dtype):
+    scene = random_scene([4], seed=2)
+    scene = Scene(*(t.to(dtype) if t.is_floating_point() else t.int() for t in scene))
+    check_against_reference(run(*scene), scene)
+
+
+@each_implementation
+@pytest.mark.parametrize("classes", [1, 7, 1030])
+@pytest.mark.parametrize("logit", [-1e30, -200.0, -60.0, -20.0, 0.0, 20.0, 60.0, 99.0, 200.0, 1e30])
+def test_every_logit_keeps_its_digits(run, logit, classes):
+    """Where p rounds to 0 or 1 in float32 the cost is still right, up to PyTorch's clamp at 100 a class."""
+    scene = random_scene([2], classes=classes, size=32)
+    for objectness in (-logit, logit, 3.0):
+        scene.cls_logits.fill_(logit)
+        scene.obj_logits.fill_(objectness)
+        check_against_reference(run(*scene), scene, tolerance=1e-5 * max(1, classes / 10))
+    no_objectness = scene._replace(obj_logits=None)
+    check_against_reference(run(*no_objectness), no_objectness, tolerance=1e-5 * max(1, classes / 10))
+
+
+@each_implementation
+def test_a_term_stops_at_100(run):
+    scene = random_scene([1], classes=3, size=32, pad=0)
+    scene.cls_logits.fill_(500.0)
+    scene.obj_logits.fill_(500.0)
+    result = run(*scene, iou_weight=0.0)
+    near = result.cost < 1e5
+    assert near.any() and (result.cost[near] == 200).all()  # two wrong classes, one right
+
+
+@each_implementation
+def test_nan_and_infinity(run):
+    scene = random_scene([5], classes=4, seed=3)
+    scene.pred_boxes[0, ::4, 0] = math.nan
+    scene.cls_logits[0, ::5, 2] = math.nan
+    scene.obj_logits[0, ::7] = math.nan
+    scene.pred_boxes[0, 1::4, 2] = math.inf
+    scene.cls_logits[0, 1::5, 3] = math.inf
+    scene.cls_logits[0, 2::5, 3] = -math.inf
+    check_against_reference(run(*scene), scene)
+
+
+@each_implementation
+def test_strides_do_not_matter(run):
+    scene = random_scene([3, 7], seed=19)
+    assert_close(tuple(run(*(strided(t) for t in scene))), tuple(run(*scene)), rtol=0, atol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=3), st.integers(0, 10**6))
+def test_batch_equals_loop(counts, seed):
+    scene = random_scene(counts, seed=seed, size=64)
+    result = simota_cost(*scene)
+    for b in range(len(counts)):
+        one = Scene(*(t[b : b + 1] for t in scene[:3]), *scene[3:5], *(t[b : b + 1] for t in scene[5:]))
+        assert_close(tuple(simota_cost(*one)), tuple(t[b : b + 1] for t in result), rtol=0, atol=0)
+
+
+def test_registration_and_compile():
+    scene = random_scene([3, 0], size=32)
+    check_registration("simota_cost", *scene, 1.5, "center", 1e6, 1.0, 3.0, 1e-8)
+    check_compiles(simota_cost, *scene)
+
+
+def test_errors():
+    scene = random_scene([3, 2], size=32)
+    with pytest.raises(ValueError, match=r"gt_boxes must be \[B, G, 4\], got \[2, 7, 5\]"):
+        simota_cost(*scene._replace(gt_boxes=torch.rand(2, 7, 5)))
+    with pytest.raises(ValueError, match="iou_eps must be positive, got 0"):
+        simota_cost(*scene, iou_eps=0)
+    scene.gt_labels[1, 1] = 99
+    with pytest.raises(ValueError, match=r"gt_labels must be in \[0, 5\), got 99 at image 1, row 1"):
+        simota_cost(*scene)
