@@ -1,25 +1,28 @@
 """Builds yolox_ops/_C.so from csrc/cpu and, where nvcc is found, yolox_ops/_C_cuda.so from csrc/cuda, with ninja.
 
-Environment: CXX, CUDA_HOME, YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last).
+Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last),
+YOLOX_OPS_BUILD (folder of the object files).
 """
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+from ninja import ninja_syntax
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # torch 2.11: one build serves it and everything after
 CUDA_ARCHS = ("75", "80", "86", "89", "90", "100", "120")
 # No contraction and no fast-math: every instruction set gives the same bits, and NaN means NaN.
-CXXFLAGS = "-std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wno-psabi"
+CXXFLAGS = "-std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall"
 NVCCFLAGS = "-std=c++20 -O3 -DUSE_CUDA --fmad=false --expt-relaxed-constexpr -Xcompiler -fPIC,-fvisibility=hidden"
-BUILD = Path("build/native")
+BUILD = Path(os.environ.get("YOLOX_OPS_BUILD", "build/native"))
 
 
 def find_torch() -> Path | None:
@@ -34,7 +37,7 @@ def find_torch() -> Path | None:
 
 def find_nvcc() -> str | None:
     home = os.environ.get("CUDA_HOME")
-    return shutil.which("nvcc", path=f"{home}/bin") if home else shutil.which("nvcc")
+    return shutil.which("nvcc") if home is None else shutil.which("nvcc", path=f"{home}/bin")
 
 
 def gencode(nvcc: str) -> str:
@@ -48,47 +51,51 @@ def gencode(nvcc: str) -> str:
     return " ".join([*codes, f"-gencode arch=compute_{archs[-1]},code=compute_{archs[-1]}"])
 
 
+def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str, nvcc: str | None) -> None:
+    """The ninja file that turns sources into one library; objects depend on the headers that the compilers saw."""
+    cxx, include, lib = shlex.quote(cxx), shlex.quote(f"-I{torch}/include"), shlex.quote(f"-L{torch}/lib")
+    extra = os.environ.get("YOLOX_OPS_CXXFLAGS", "")
+    with open(plan, "w") as file:
+        ninja = ninja_syntax.Writer(file, width=1000)
+        ninja.variable("builddir", BUILD)
+        if nvcc is None:
+            compiler, libs, stub = f"{cxx} {CXXFLAGS} {extra}", f"{lib} -ltorch_cpu", None
+            link = f"{cxx} {extra}"
+        else:
+            # A stand-in by the name of torch's CUDA library, so that a machine with CPU torch can link against it.
+            stub = f"{BUILD}/libtorch_cuda.so"
+            ninja.rule("stub", f"{cxx} -shared -Wl,-soname,libtorch_cuda.so -x c++ /dev/null -o $out")
+            ninja.build(stub, "stub")
+            link = f"{shlex.quote(nvcc)} -ccbin {cxx}"
+            compiler = f"{link} {NVCCFLAGS} {gencode(nvcc)}"
+            libs = f"{lib} -ltorch_cpu -L{BUILD} -Xlinker --no-as-needed -ltorch_cuda"
+        ninja.rule(
+            "compile", f"{compiler} {TARGET} {include} -MD -MF $out.d -c $in -o $out", depfile="$out.d", deps="gcc"
+        )
+        ninja.rule("link", f"{link} -shared $in -o $out {libs}")
+        objects = [ninja.build(f"{BUILD}/{source}.o", "compile", source)[0] for source in sources]
+        ninja.build(ninja_syntax.escape_path(str(output)), "link", objects, implicit=stub)
+
+
 class NinjaBuild(build_ext):
-    """One ninja file for the library at hand; ninja compiles what changed, headers included."""
+    """Builds an extension by ninja, which compiles what has changed, in parallel."""
 
     def get_ext_filename(self, name):
         return name.replace(".", "/") + ".so"
 
     def build_extension(self, ext):
-        from ninja import ninja_syntax
-
         torch, cxx = find_torch(), shutil.which(os.environ.get("CXX", "c++"))
         if torch is None:
             sys.exit("yolox_ops: torch 2.11 or newer is needed to compile against: pip install 'torch>=2.11'")
         if cxx is None:
             sys.exit("yolox_ops: no C++ compiler found: install g++ 11 or newer (Debian: apt install g++) or set CXX")
         output = Path(self.get_ext_fullpath(ext.name)).resolve()
-        output.parent.mkdir(parents=True, exist_ok=True)
-        BUILD.mkdir(parents=True, exist_ok=True)
         plan = BUILD / f"{output.stem}.ninja"
-        with open(plan, "w") as file:
-            ninja = ninja_syntax.Writer(file)
-            cflags = f"{TARGET} -I{torch}/include {CXXFLAGS} {os.environ.get('YOLOX_OPS_CXXFLAGS', '')}"
-            ninja.rule("cxx", f"{cxx} -MMD -MF $out.d {cflags} -c $in -o $out", depfile="$out.d", deps="gcc")
-            libs = f"-L{torch}/lib -ltorch_cpu"
-            if ext.name.endswith("_cuda"):
-                nvcc = find_nvcc()
-                flags = f"{TARGET} -I{torch}/include {NVCCFLAGS} {gencode(nvcc)}"
-                ninja.rule("nvcc", f"{nvcc} -ccbin {cxx} -MD -MF $out.d {flags} -c $in -o $out", depfile="$out.d", deps="gcc")
-                # A stand-in by the name of torch's CUDA library, so that a machine with CPU torch can link against it.
-                stub, link = BUILD / "libtorch_cuda.so", f"{nvcc} -ccbin {cxx} -shared $in -o $out $libs"
-                ninja.rule("stub", f"{cxx} -shared -Wl,-soname,libtorch_cuda.so -x c++ /dev/null -o $out")
-                ninja.build(str(stub), "stub")
-                libs += f" -L{BUILD} -Xlinker --no-as-needed -ltorch_cuda"
-            else:
-                stub, link = None, f"{cxx} -shared {os.environ.get('YOLOX_OPS_CXXFLAGS', '')} $in -o $out $libs"
-            ninja.rule("link", link)
-            objects = [
-                ninja.build(f"{BUILD}/{s}.o", "nvcc" if s.endswith(".cu") else "cxx", s)[0] for s in ext.sources
-            ]
-            ninja.build(str(output), "link", objects, implicit=stub and str(stub), variables={"libs": libs})
+        for folder in (output.parent, BUILD):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_plan(plan, output, ext.sources, torch, cxx, find_nvcc() if ext.name.endswith("_cuda") else None)
         print(f"yolox_ops: building {output.name} from {', '.join(ext.sources)} against {torch}", flush=True)
-        if subprocess.run([sys.executable, "-m", "ninja", "-f", str(plan)]).returncode:
+        if subprocess.run([sys.executable, "-m", "ninja", "-f", plan]).returncode:
             sys.exit(f"yolox_ops: {output.name} did not compile; the compiler's own words stand above")
 
 
@@ -97,7 +104,7 @@ def extensions() -> list[Extension]:
     if find_nvcc():
         found.append(Extension("yolox_ops._C_cuda", sorted(map(str, Path("csrc/cuda").glob("*.cu")))))
     else:
-        print("yolox_ops: no nvcc (CUDA_HOME, PATH): building without CUDA C++; Triton serves GPUs", flush=True)
+        print("yolox_ops: no nvcc (CUDA_HOME, PATH): building without CUDA C++", flush=True)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Other people's implementations of the same rules, installed from PyPI as they are and called through one signature."""
+"""Other people's implementations of the same rules, as PyPI has them, called through one signature."""
 
 import importlib.machinery
 import sys

@@ -62,8 +62,8 @@ YOLOX_OPS_INLINE Dual<T, N> detached(const Dual<T, N>& a) {
 template <class T, int N>
 YOLOX_OPS_INLINE Box<Dual<T, N>> variable_box(const T* p, int first, Format format, Kind kind) {
   using D = Dual<T, N>;
-  Box<D> box = make_box<D>(format, D::variable(p[0], first), D::variable(p[1], first + 1),
-                           D::variable(p[2], first + 2), D::variable(p[3], first + 3));
+  Box<D> box = make_box<D>(format, D::variable(p[0], first), D::variable(p[1], first + 1), D::variable(p[2], first + 2),
+                           D::variable(p[3], first + 3));
   if (kind == Kind::kCiou) set_angle(box);
   return box;
 }

@@ -9,7 +9,7 @@ namespace yolox_ops {
 
 struct Rule {
   double center_radius;  // in strides
-  bool or_box;  // candidates may lie in the box or the centre region, and are unpenalised in both
+  bool or_box;           // candidates may lie in the box or the centre region, and are unpenalised in both
   double outside_penalty;
   double cls_weight;
   double iou_weight;
@@ -47,8 +47,9 @@ constexpr T kUnit = T(1 << kShift<T>);
 template <class T>
 constexpr T kMaxTerm = T(100);
 
-// s 2^kShift from e^-c 2^kShift and e^-o 2^kShift, limited so that neither 1 / s nor s overflows and no term passes the clamp.
-// Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and `own` 1, else `own` is 0.
+// s 2^kShift from e^-c 2^kShift and e^-o 2^kShift, limited so that neither 1 / s nor s overflows and no term passes the
+// clamp. Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and `own` 1, else
+// `own` is 0.
 template <class T>
 YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T own) {
   const T lowest = static_cast<T>(7.440151952041672e-44 * (1 << kShift<T>));  // s = 2 e^-100

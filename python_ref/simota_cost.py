@@ -31,9 +31,7 @@ def binary_cross_entropy(log_p: float, target: int) -> float:
 
 
 def class_cost(cls_logits: Sequence[float], obj_logit: float | None, label: int) -> float:
-    return sum(
-        binary_cross_entropy(log_score(logit, obj_logit), int(c == label)) for c, logit in enumerate(cls_logits)
-    )
+    return sum(binary_cross_entropy(log_score(logit, obj_logit), int(c == label)) for c, logit in enumerate(cls_logits))
 
 
 def in_center(point: Point, stride: float, gt: Box, radius: float) -> bool:

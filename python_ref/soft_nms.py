@@ -8,7 +8,7 @@ from python_ref.pairwise_iou import Box, similarity
 
 
 def weight(iou: float, method: str, sigma: float, iou_threshold: float) -> float:
-    """What the score of a box is multiplied by when one of IoU `iou` with it is selected; hard NMS removes: NaN."""
+    """What selecting a box multiplies the score of another by. Hard NMS removes it: NaN reaches no threshold."""
     if method == "gaussian":
         return math.exp(-iou * iou / sigma)
     if not iou > iou_threshold:
@@ -20,35 +20,60 @@ def weight(iou: float, method: str, sigma: float, iou_threshold: float) -> float
     return math.exp(-iou * iou / sigma) if iou > 0 else 1.0
 
 
+class Process:
+    """The boxes not yet selected, by index, with their current scores."""
+
+    def __init__(
+        self,
+        boxes: Sequence[Box],
+        scores: Sequence[float],
+        labels: Sequence[int] | None = None,
+        *,
+        method: str = "gaussian",
+        sigma: float = 0.5,
+        iou_threshold: float = 0.3,
+        score_threshold: float = 1e-3,
+        fmt: str = "xyxy",
+    ) -> None:
+        self.boxes, self.labels, self.fmt = boxes, labels or [0] * len(boxes), fmt
+        self.method, self.sigma, self.iou_threshold = method, sigma, iou_threshold
+        self.score_threshold = score_threshold
+        # A comparison with NaN is false, so a NaN score drops out here as well.
+        self.remaining = {i: score for i, score in enumerate(scores) if score >= score_threshold}
+
+    def best(self) -> int:
+        return max(self.remaining, key=lambda i: (self.remaining[i], -i))
+
+    def select(self, chosen: int) -> float:
+        """Takes the box out, lowers the scores of its rivals and returns its own."""
+        score = self.remaining.pop(chosen)
+        rivals = [i for i in self.remaining if self.labels[i] == self.labels[chosen]]
+        sigma = self.sigma
+        if self.method == "mean_gaussian" and rivals:
+            sigma = sum(self.remaining[i] for i in rivals) / len(rivals)
+        for i in rivals:
+            iou = similarity(self.boxes[chosen], self.boxes[i], self.fmt)
+            if math.isnan(iou):
+                iou = 0.0
+            self.remaining[i] *= weight(iou, self.method, sigma, self.iou_threshold)
+            if not self.remaining[i] >= self.score_threshold:
+                del self.remaining[i]
+        return score
+
+
 def soft_nms(
     boxes: Sequence[Box],
     scores: Sequence[float],
     labels: Sequence[int] | None = None,
     *,
-    method: str = "gaussian",
-    sigma: float = 0.5,
-    iou_threshold: float = 0.3,
-    score_threshold: float = 1e-3,
     max_detections: int | None = None,
-    fmt: str = "xyxy",
+    **rule: float | str,
 ) -> list[tuple[int, float]]:
-    """(index, decayed score) of the boxes in order of selection."""
-    label = [0] * len(boxes) if labels is None else list(labels)
+    """(index, decayed score) in order of selection."""
+    process = Process(boxes, scores, labels, **rule)  # type: ignore[arg-type]  # the keywords of Process
     most = len(boxes) if max_detections is None else max_detections
-    # A comparison with NaN is false, so a NaN score drops out here as well.
-    remaining = {i: score for i, score in enumerate(scores) if score >= score_threshold}
     selected: list[tuple[int, float]] = []
-    while remaining and len(selected) < most:
-        chosen = max(remaining, key=lambda i: (remaining[i], -i))
-        selected.append((chosen, remaining.pop(chosen)))
-        rivals = [i for i in remaining if label[i] == label[chosen]]
-        if method == "mean_gaussian" and rivals:
-            sigma = sum(remaining[i] for i in rivals) / len(rivals)
-        for i in rivals:
-            iou = similarity(boxes[chosen], boxes[i], fmt)
-            decayed = remaining[i] * weight(0.0 if math.isnan(iou) else iou, method, sigma, iou_threshold)
-            if decayed >= score_threshold:
-                remaining[i] = decayed
-            else:
-                del remaining[i]
+    while process.remaining and len(selected) < most:
+        chosen = process.best()
+        selected.append((chosen, process.select(chosen)))
     return selected

@@ -14,8 +14,8 @@ each_implementation = pytest.mark.parametrize("run", implementations("dynamic_k_
 
 
 def random_case(shape, seed=0, levels=None):
-    """cost and iou [B, G, N]; `levels` draws both from so few values that ties abound. IoUs are multiples of 1/64, whose
-    sums are exact in float32, so that k never turns on rounding."""
+    """cost and iou [B, G, N]; `levels` (a power of 2) draws both from few values, so that ties abound. IoUs are
+    multiples of a power of 2, whose sums are exact in float32, so that k never turns on rounding."""
     generator = torch.Generator().manual_seed(seed)
     cost = torch.rand(*shape, generator=generator) * 10
     iou = (torch.rand(*shape, generator=generator) ** 3 * 64).floor() / 64
@@ -48,7 +48,7 @@ def test_equals_reference(run, shape, levels, topk):
 
 @each_implementation
 def test_golden_vector(run):
-    # reference/peers.md 8.3 item 2: anchors 1 and 2 are conflicts.
+    # From a run of Megvii's simota_matching: anchors 1 and 2 are conflicts.
     cost = torch.tensor([[[1, 2, 3, 9, 9], [2.5, 1.5, 0.5, 4, 9], [7, 8, 0.25, 0.75, 2]]])
     iou = torch.tensor([[[0.9, 0.8, 0.4, 0, 0], [0.5, 0.6, 0.7, 0.3, 0], [0, 0.1, 0.9, 0.8, 0.6]]])
     result = run(cost, iou)
@@ -59,7 +59,7 @@ def test_golden_vector(run):
 
 @each_implementation
 def test_golden_steal(run):
-    # reference/peers.md 8.3 item 3: gts 0 and 1 take anchor 0, gt 2 has it cheaper and gets it.
+    # Likewise: gts 0 and 1 take anchor 0, gt 2 has it cheaper and gets it.
     cost = torch.tensor([[[1.0, 9, 9], [2, 9, 9], [0.5, 0.1, 0.2]]])
     iou = torch.tensor([[[0.5, 0.1, 0], [0.5, 0.1, 0], [0.4, 0.5, 0.2]]])
     result = run(cost, iou)

@@ -64,9 +64,7 @@ def test_dtypes(run, dtype):
     result = run(boxes1, boxes2)
     assert result.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-6
-    torch.testing.assert_close(
-        result.double(), expected(boxes1, boxes2, "xyxy", "iou"), rtol=tolerance, atol=tolerance
-    )
+    torch.testing.assert_close(result.double(), expected(boxes1, boxes2, "xyxy", "iou"), rtol=tolerance, atol=tolerance)
 
 
 @each_implementation

@@ -92,8 +92,16 @@ def one_gt(gt, size=64):
 @each_implementation
 @pytest.mark.parametrize(
     ("centre", "count"),
-    # reference/peers.md 8.3 item 6: candidates of one ground truth at 640 x 640.
-    [((320, 320), 12), ((324, 324), 27), ((0, 0), 3), ((0, 320), 6), ((-11, 320), 4), ((-31.9, 320), 2), ((-32, 320), 0)],
+    # Counted with Megvii's get_geometry_constraint at 640 x 640.
+    [
+        ((320, 320), 12),
+        ((324, 324), 27),
+        ((0, 0), 3),
+        ((0, 320), 6),
+        ((-11, 320), 4),
+        ((-31.9, 320), 2),
+        ((-32, 320), 0),
+    ],
 )
 def test_centre_test_is_strict(run, centre, count):
     scene = one_gt([*centre, 40.0, 40.0], size=640)
@@ -139,7 +147,7 @@ def test_k_counts_the_candidates_of_the_whole_image(run):
 
 @each_implementation
 def test_conflict_goes_to_a_gt_that_did_not_take_the_anchor(run):
-    # reference/peers.md 8.3 item 3, as a scene: searched among random ones, where it is not rare.
+    # Searched for among random scenes, where it is not rare.
     for seed in range(200):
         scene = random_scene([6], classes=2, size=32, seed=seed)
         cost, iou = (matrix[0, :6].tolist() for matrix in simota_cost(*scene))
@@ -178,12 +186,11 @@ def test_border_gt_takes_penalised_anchors(run):
 @each_implementation
 def test_penalty_leaves_no_rounding(run):
     # Penalised costs that differ by less than float32 can tell apart at 1e6 (0.0625) must still be ordered.
-    points, strides = grid(64, 64)
     scene = one_gt([-11.0, 32.0, 60.0, 60.0], size=64)
     boxes = torch.tensor([[[-11.0, 32.0, 60.0, 60.0], [40.0, 32.0, 4.0, 4.0]]])
     # Lower anchors are dearer, by 0.001 each: the reverse of what a tie would choose.
-    logits = torch.zeros(1, len(points), 2)
-    logits[..., 0] = torch.linspace(0, 0.1, len(points))
+    logits = torch.zeros(1, len(scene.strides), 2)
+    logits[..., 0] = torch.linspace(0, 0.1, len(scene.strides))
     scene = scene._replace(cls_logits=logits, gt_boxes=boxes, gt_labels=torch.tensor([[0, 1]]))
     cost = simota_cost(*scene).cost[0, 0]
     own = cost < 1e6
@@ -413,8 +420,13 @@ def test_fused_equals_cost_and_match(scene, rule):
 def test_batch_equals_loop_and_padding_is_nothing(scene):
     result = simota(*scene)
     for b, count in enumerate(scene.num_gts.tolist()):
-        alone = Scene(*(t[b : b + 1] if t is not None else None for t in scene[:3]), *scene[3:5],
-                      scene.gt_boxes[b : b + 1, :count], scene.gt_labels[b : b + 1, :count], None)
+        alone = Scene(
+            *(t[b : b + 1] if t is not None else None for t in scene[:3]),
+            *scene[3:5],
+            scene.gt_boxes[b : b + 1, :count],
+            scene.gt_labels[b : b + 1, :count],
+            None,
+        )
         assert_close(tuple(simota(*alone)), tuple(t[b : b + 1] for t in result), rtol=0, atol=0)
 
 
@@ -426,7 +438,11 @@ def test_permuted_gts_permute_the_answer(scene, seed):
     permuted = simota(*scene._replace(gt_boxes=scene.gt_boxes[:, order], gt_labels=scene.gt_labels[:, order]))
     result = simota(*scene)
     renamed = torch.where(permuted.fg_mask, order[permuted.matched_gt.clamp(min=0)], -1)
-    assert torch.equal(renamed, result.matched_gt)
+    # Where two ground truths cost the same the lower row wins, so there the order does matter.
+    cost = simota_cost(*scene).cost
+    tied = (cost == cost.amin(1, keepdim=True)).sum(1) > 1
+    assert torch.equal(renamed[~tied], result.matched_gt[~tied])
+    assert torch.equal(permuted.num_fg, result.num_fg)
 
 
 @settings(max_examples=40, deadline=None)
@@ -482,7 +498,12 @@ GOOD = random_scene([3, 2], size=32)
         ({"strides": GOOD.strides[None]}, {}, ValueError, r"strides must be \[N\], got \[1, 21\]"),
         ({"gt_boxes": torch.rand(2, 7, 5)}, {}, ValueError, r"gt_boxes must be \[B, G, 4\], got \[2, 7, 5\]"),
         ({"gt_labels": GOOD.gt_labels[:, :1]}, {}, ValueError, r"gt_labels must be \[B, G\], got \[2, 1\]"),
-        ({"gt_labels": GOOD.gt_labels.float()}, {}, TypeError, "gt_labels must be an integer tensor, got torch.float32"),
+        (
+            {"gt_labels": GOOD.gt_labels.float()},
+            {},
+            TypeError,
+            "gt_labels must be an integer tensor, got torch.float32",
+        ),
         ({"num_gts": torch.tensor([1])}, {}, ValueError, r"num_gts must be \[B\], got \[1\]"),
         ({"num_gts": [1, 2]}, {}, TypeError, "num_gts must be a torch.Tensor, got list"),
         ({"pred_boxes": GOOD.pred_boxes.long()}, {}, TypeError, "pred_boxes must be float32, .* got torch.int64"),

@@ -9,21 +9,21 @@ _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def check_tensor(name: str, tensor: object) -> None:
+def check_tensor(name: str, tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
 
 
-def check_float(name: str, tensor: object) -> None:
+def check_float(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
-    if tensor.dtype not in _FLOATS:  # type: ignore[attr-defined]  # check_tensor has just made sure
-        raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {tensor.dtype}")  # type: ignore[attr-defined]
+    if tensor.dtype not in _FLOATS:
+        raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {tensor.dtype}")
 
 
-def check_integer(name: str, tensor: object) -> None:
+def check_integer(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
-    if tensor.dtype not in _INTEGERS:  # type: ignore[attr-defined]
-        raise TypeError(f"{name} must be an integer tensor, got {tensor.dtype}")  # type: ignore[attr-defined]
+    if tensor.dtype not in _INTEGERS:
+        raise TypeError(f"{name} must be an integer tensor, got {tensor.dtype}")
 
 
 def check_shape(name: str, tensor: Tensor, words: str, shape: Sequence[int | None]) -> None:
@@ -36,9 +36,7 @@ def check_shape(name: str, tensor: Tensor, words: str, shape: Sequence[int | Non
 def check_same_device(first_name: str, first: Tensor, **others: Tensor | None) -> None:
     for name, tensor in others.items():
         if tensor is not None and tensor.device != first.device:
-            raise ValueError(
-                f"{name} must be on the device of {first_name}, got {tensor.device} and {first.device}"
-            )
+            raise ValueError(f"{name} must be on the device of {first_name}, got {tensor.device} and {first.device}")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

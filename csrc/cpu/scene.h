@@ -73,10 +73,10 @@ struct Scene {
   bool has_obj;
   Reader<T> pred_boxes, cls_logits, obj_logits;
   Anchors<T> anchors;
-  std::vector<int64_t> labels;      // [B, G]
-  std::vector<int64_t> counts;      // [B], the real ground truths of an image; rows past them are padding
-  std::vector<Target<T>> targets;   // [B, G]
-  std::vector<Box<T>> gt_boxes;     // [B, G]
+  std::vector<int64_t> labels;     // [B, G]
+  std::vector<int64_t> counts;     // [B], the real ground truths of an image; rows past them are padding
+  std::vector<Target<T>> targets;  // [B, G]
+  std::vector<Box<T>> gt_boxes;    // [B, G]
 
  private:
   void check_image(int64_t b) const {

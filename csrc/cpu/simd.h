@@ -20,7 +20,7 @@ namespace yolox_ops {
 // Where the members of many boxes lie, one array per member.
 template <class T>
 struct BoxView {
-  const T *__restrict x1, *__restrict y1, *__restrict x2, *__restrict y2, *__restrict area, *__restrict angle;
+  const T* __restrict x1, * __restrict y1, * __restrict x2, * __restrict y2, * __restrict area, * __restrict angle;
 
   YOLOX_OPS_INLINE Box<T> operator[](int64_t i) const { return {x1[i], y1[i], x2[i], y2[i], area[i], angle[i]}; }
 };

@@ -150,8 +150,8 @@ int32_t cheapest_gt(const Matching<T>& m, Bench<T>& bench, int32_t candidate) {
     return best;
   };
   if (around < around_end) {
-    const Preference best = best_of(
-        around_end - around, [&](int64_t i) { return around[i]; }, [](int64_t) { return 0.0; });
+    const Preference best =
+        best_of(around_end - around, [&](int64_t i) { return around[i]; }, [](int64_t) { return 0.0; });
     if (best.rank == 0 && best.cost < least_penalised(rule)) return static_cast<int32_t>(best.index);
   }
   const auto penalty = [&](int64_t g) {

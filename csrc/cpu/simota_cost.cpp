@@ -57,8 +57,8 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
   const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1);
   const std::initializer_list<int64_t> shape = {pred_boxes.size(0), gt_boxes.size(1), pred_boxes.size(1)};
   Tensor cost = torch::stable::new_empty(pred_boxes, shape, ScalarType::Double);
-  Tensor overlap = torch::stable::new_empty(
-      pred_boxes, shape, is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float);
+  Tensor overlap =
+      torch::stable::new_empty(pred_boxes, shape, is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float);
   prefer_huge_pages(cost);
   prefer_huge_pages(overlap);
   dispatch_scene(in, rule, [&](const auto& scene) { fill(scene, cost, overlap); });

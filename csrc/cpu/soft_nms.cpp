@@ -1,21 +1,15 @@
 #include <algorithm>
-#include <atomic>
-#include <bit>
-#include <limits>
-#include <memory>
 #include <optional>
-#include <tuple>
-#include <type_traits>
 
 #include "../common.h"
 #include "box_tree.h"
-#include "simd.h"
+#include "parallel.h"
 
 namespace yolox_ops {
 namespace {
 
-// Boxes that are worth a thread of their own.
-constexpr int64_t kGrain = 512;
+// Boxes that are worth a thread of their own, about a millisecond's work: waiting for a busy core costs several.
+constexpr int64_t kGrain = 4096;
 
 enum class Method { kHard, kLinear, kGaussian, kMeanGaussian };
 
@@ -34,27 +28,6 @@ struct Rule {
   T sigma, iou_threshold, score_threshold;
 };
 
-// e^x; x beyond what float32 holds counts as the nearest that it does. Taylor to degree 7 on |x| <= ln(2) / 2.
-YOLOX_OPS_INLINE float decay_exp(float x) {
-  x = x > 88.0f ? 88.0f : x;
-  x = x < -87.0f ? -87.0f : x;
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const float shifted = x * 1.44269504f + magic;
-  const float whole = shifted - magic;
-  const float r = (x - whole * 0.693145752f) - whole * 1.42860677e-6f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const uint32_t n = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(magic);
-  return p * std::bit_cast<float>((n + 127u) << 23);
-}
-YOLOX_OPS_INLINE double decay_exp(double x) { return ::exp(x); }
-
 template <class T>
 struct Pick {
   Word<T> index;
@@ -70,11 +43,8 @@ YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const Rule<T>& rule, int64
   const auto linear = [](T overlap) __attribute__((always_inline)) { return T(1) - overlap; };
   tree.finish(method == Method::kMeanGaussian);
   int64_t count = 0;
-  for (int64_t since = 0; count < most; ++count, ++since) {
-    if (since > tree.size() / 4) {
-      tree.close_ranks();
-      since = 0;
-    }
+  for (int64_t gaps = 0; count < most; ++count, ++gaps) {
+    if (gaps > tree.size() / 4) tree.close_ranks(), gaps = 0;
     const Lead<T> lead = tree.lead();
     if (lead.rank == kGone<T>) break;
     picks[count] = {lead.index, score_of<T>(lead.rank)};
@@ -85,7 +55,8 @@ YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const Rule<T>& rule, int64
       tree.decay(chosen, limit, floor, linear);
     } else {
       const T scale = T(-1) / (method == Method::kGaussian ? rule.sigma : tree.mean_score());
-      const auto gaussian = [=](T iou) __attribute__((always_inline)) { return decay_exp(iou * iou * scale); };
+      const auto gaussian = [=](T overlap)
+                                __attribute__((always_inline)) { return exp_scaled(overlap * overlap * scale, 0); };
       tree.decay(chosen, limit, floor, gaussian);
     }
   }
@@ -211,17 +182,6 @@ void plant(Scratch<T>& scratch, const T* boxes, const T* scores, const Item* mem
   }
 }
 
-// Calls work(worker, i) for every i < n; a worker takes the next free i.
-template <class Work>
-void share(int64_t workers, int64_t n, const Work& work) {
-  std::atomic<int64_t> next{0};
-  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) {
-      for (int64_t i = next++; i < n; i = next++) work(worker, i);
-    }
-  });
-}
-
 template <class T>
 void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Format format, const Rule<T>& rule,
          Tensor& indices, Tensor& decayed, Tensor& counts) {
@@ -231,9 +191,9 @@ void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Forma
   const int64_t workers = std::clamp<int64_t>(B * N / kGrain, 1, torch::stable::get_num_threads());
 
   // The boxes that count, by label.
-  const auto items = std::make_unique_for_overwrite<Item[]>(B * N),
-             spare = std::make_unique_for_overwrite<Item[]>(B * N);
-  const auto sizes = std::make_unique_for_overwrite<int64_t[]>(B);
+  const auto items = std::make_unique_for_overwrite<Item[]>(B * N);
+  const auto spare = std::make_unique_for_overwrite<Item[]>(B * N);
+  std::vector<int64_t> sizes(B);
   share(workers, B, [&](int64_t, int64_t b) {
     Item* mine = items.get() + b * N;
     int64_t n = 0;
@@ -281,13 +241,13 @@ void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Forma
   T* score_out = decayed.mutable_data_ptr<T>();
   int64_t* count_out = counts.mutable_data_ptr<int64_t>();
   share(workers, B, [&](int64_t w, int64_t b) {
-    int64_t* own_indices = index_out + b * K;
-    T* own_scores = score_out + b * K;
-    const int64_t count = merge(scratch[w].heads.get(), groups.data() + first[b], first[b + 1] - first[b], picks.get(),
-                                owner.get() + b * N, K, own_indices, own_scores);
-    std::fill(own_indices + count, own_indices + K, int64_t{-1});
-    std::fill(own_scores + count, own_scores + K, T(0));
-    count_out[b] = count;
+    int64_t* index = index_out + b * K;
+    T* decayed_score = score_out + b * K;
+    Group* own = groups.data() + first[b];
+    count_out[b] = merge(scratch[w].heads.get(), own, first[b + 1] - first[b], picks.get(), owner.get() + b * N, K,
+                         index, decayed_score);
+    std::fill(index + count_out[b], index + K, int64_t{-1});
+    std::fill(decayed_score + count_out[b], decayed_score + K, T(0));
   });
 }
 
@@ -301,7 +261,7 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& s
   check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
   check(N < std::numeric_limits<int32_t>::max(), "boxes must be fewer than 2^31 an image, got ", N);
   const Format format = parse_format(fmt);
-  const Method how = parse_method(method);
+  const Method rule_method = parse_method(method);
   const ScalarType dtype = compute_dtype(boxes, scores);
   const int64_t K = max_detections < 0 ? N : std::min(max_detections, N);
   Tensor indices = torch::stable::new_empty(boxes, {B, K}, ScalarType::Long);
@@ -309,12 +269,11 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& s
   Tensor counts = torch::stable::new_empty(boxes, {B}, ScalarType::Long);
   if (B == 0) return {indices, decayed, counts};
   const Tensor dense_boxes = dense(boxes, dtype), dense_scores = dense(scores, dtype);
-  std::optional<Tensor> dense_labels;
-  if (labels) dense_labels = dense(*labels, ScalarType::Long);
+  const auto dense_labels = labels ? std::optional(dense(*labels, ScalarType::Long)) : std::nullopt;
   const int64_t* label = labels ? dense_labels->const_data_ptr<int64_t>() : nullptr;
   const auto go = [&]<class T>(T) {
     // A pair that does not overlap never decays, which a negative threshold would ask for.
-    const Rule<T> rule{how, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
+    const Rule<T> rule{rule_method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
                        static_cast<T>(score_threshold)};
     run<T>(dense_boxes, dense_scores, label, format, rule, indices, decayed, counts);
   };

@@ -106,9 +106,9 @@ void backward(const Tensor& own, const Tensor& other, const T* grad, const int64
   if (B * M == 0) return;
   const cudaStream_t stream = current_stream(own);
   dispatch_kind(kind, [&]<Kind k>() {
-    backward_kernel<T, k><<<blocks(B * M, 1), kThreads, 0, stream>>>(
-        own.const_data_ptr<T>(), other.const_data_ptr<T>(), grad, stride[0], stride[1], stride[2],
-        out.mutable_data_ptr<T>(), B, M, N, format);
+    backward_kernel<T, k><<<blocks(B * M, 1), kThreads, 0, stream>>>(own.const_data_ptr<T>(), other.const_data_ptr<T>(),
+                                                                     grad, stride[0], stride[1], stride[2],
+                                                                     out.mutable_data_ptr<T>(), B, M, N, format);
   });
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }

@@ -49,7 +49,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str
     Args:
         boxes1: [..., M, 4], float32, float64, float16 or bfloat16.
         boxes2: [..., N, 4]; its batch dimensions broadcast with those of boxes1.
-        fmt: what a box's four numbers are: "xyxy" (two corners), "xywh" (corner and size) or "cxcywh" (centre and size).
+        fmt: what a box's numbers are: "xyxy" (two corners), "xywh" (corner and size) or "cxcywh" (centre and size).
         kind: "iou", "giou" (Rezatofighi et al. 2019), "diou" or "ciou" (Zheng et al. 2020).
 
     Returns:

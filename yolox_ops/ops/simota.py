@@ -62,8 +62,8 @@ def simota(
         center_radius: in strides.
         candidates: "center", or "box_or_center" (Megvii 0.3, mmdetection): a candidate lies in a box or its centre
             region, and is unpenalised in both.
-        outside_penalty: added outside. A pair that pays it never beats one that does not, whatever its size; 0 makes
-            all candidates equal.
+        outside_penalty: what a pair outside the region pays. No rounding follows from its size: among pairs that pay,
+            the cost below it decides. The default exceeds any cost of up to 9999 classes.
         topk: largest IoUs that k is estimated from.
 
     Returns:

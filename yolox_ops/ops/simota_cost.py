@@ -115,8 +115,7 @@ def simota_cost(
 ) -> SimOTACost:
     """SimOTA's cost matrix and the IoU that goes with it, to look at or to match by a rule of one's own.
 
-    dynamic_k_match(*simota_cost(...), num_gts) equals simota(...), which needs neither matrix, as long as
-    outside_penalty exceeds every cost without it.
+    dynamic_k_match(*simota_cost(...), num_gts) equals simota(...), which needs neither matrix.
 
     Args: as for simota.
 

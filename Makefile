@@ -1,0 +1,50 @@
+# One command per job, the same for people and for CI.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# What a sanitized library needs in the process that loads it. Python itself leaks by design.
+SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=undefined -DYOLOX_OPS_ONE_LEVEL -O1 -g
+PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
+
+.PHONY: demo build test lint bench audit sanitize clean
+
+# SimOTA at work on a scene of real handwriting; the picture is demo/assign.png.
+demo: build
+	$(BIN)/yolox-ops demo assign
+
+# The environment, and the package in it, editable.
+build: .venv/ready
+	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
+
+.venv/ready: requirements-dev.txt requirements-peers.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -r requirements-dev.txt
+	$(BIN)/pip install -q --no-deps -r requirements-peers.txt
+	touch $@
+
+test: build
+	$(BIN)/python -m pytest -q
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*')
+	$(BIN)/mypy
+
+# Every case verifies its answer before it is timed.
+bench: build
+	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,iqr,rounds --benchmark-json=benchmarks/results/latest.json
+
+# The libraries use nothing but torch's stable ABI.
+audit: build
+	$(BIN)/torch-abi-audit --check torch yolox_ops/*.so
+
+# The CPU tests once more under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: build
+	CUDA_HOME= YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)" \
+	  $(BIN)/python setup.py -q build --build-lib build/sanitized
+	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 \
+	  $(BIN)/python -m pytest -q -o pythonpath="build/sanitized . tests" -m "not slow" -p no:cacheprovider
+
+clean:
+	rm -rf build demo *.egg-info yolox_ops/*.so

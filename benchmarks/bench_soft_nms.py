@@ -1,0 +1,58 @@
+"""soft_nms, 5000 boxes of 1 to 60 pixels on a canvas of 600, beside ensemble_boxes, which is NumPy over labels."""
+
+import ensemble_boxes
+import pytest
+import torch
+
+from python_ref.soft_nms import soft_nms as reference
+from yolox_ops import batched_soft_nms, soft_nms
+
+SIZE, CANVAS = 5000, 600
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def random_boxes(*shape: int) -> torch.Tensor:
+    corner = torch.rand(*shape, 2, generator=GENERATOR) * CANVAS
+    return torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=GENERATOR) * 59], -1)
+
+
+BOXES, SCORES = random_boxes(SIZE), torch.rand(SIZE, generator=GENERATOR)
+LABELS = {
+    "agnostic": torch.zeros(SIZE, dtype=torch.int64),
+    "80 labels": torch.randint(80, (SIZE,), generator=GENERATOR),
+}
+each_labelling = pytest.mark.parametrize("labels", LABELS)
+
+
+def verify(method: str, labels: torch.Tensor) -> None:
+    """The first 600 boxes, drawn closer together, against the reference."""
+    boxes, scores, labels = BOXES[:600] / 3, SCORES[:600], labels[:600]
+    indices, decayed = soft_nms(boxes, scores, labels, method=method)
+    expected = reference(boxes.tolist(), scores.tolist(), labels.tolist(), method=method)
+    assert sorted(indices.tolist()) == sorted(i for i, _ in expected)
+    torch.testing.assert_close(decayed, torch.tensor([score for _, score in expected]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.benchmark(group="soft_nms 5000")
+@pytest.mark.parametrize("method", ["hard", "linear", "gaussian", "mean_gaussian"])
+@each_labelling
+def test_yolox_ops(benchmark, method, labels):
+    verify(method, LABELS[labels])
+    benchmark(soft_nms, BOXES, SCORES, LABELS[labels], method=method)
+
+
+@pytest.mark.benchmark(group="soft_nms 5000")
+@each_labelling
+def test_ensemble_boxes(benchmark, labels):
+    boxes, scores = (BOXES / (CANVAS + 60)).double().numpy(), SCORES.double().numpy()
+    arguments = [boxes], [scores], [LABELS[labels].numpy()]
+    indices, _ = soft_nms(BOXES.double(), SCORES.double(), LABELS[labels])
+    kept, _, _ = ensemble_boxes.soft_nms(*arguments)
+    assert sorted(kept.tolist()) == sorted(boxes[indices].tolist())
+    benchmark(ensemble_boxes.soft_nms, *arguments)
+
+
+@pytest.mark.benchmark(group="soft_nms 16x1000")
+def test_batch(benchmark):
+    boxes, scores = random_boxes(16, 1000), torch.rand(16, 1000, generator=GENERATOR)
+    benchmark(batched_soft_nms, boxes, scores, torch.randint(80, (16, 1000), generator=GENERATOR))

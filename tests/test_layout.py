@@ -1,0 +1,64 @@
+"""The tree shows the architecture: every op has its rooms, and what is registered is whole."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import yolox_ops
+
+ROOT = Path(__file__).parent.parent
+OPS = sorted(path.stem for path in (ROOT / "yolox_ops/ops").glob("*.py") if path.stem != "__init__")
+ROOMS = ["csrc/cpu/{}.cpp", "python_ref/{}.py", "tests/test_{}.py", "benchmarks/bench_{}.py"]
+
+
+def test_the_ops_are_those_of_the_readme():
+    table = (ROOT / "README.md").read_text()
+    assert OPS == ["aligned_iou", "dynamic_k_match", "pairwise_iou", "simota", "simota_cost", "soft_nms"]
+    assert all(f"| `{op}`" in table for op in OPS)
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_op_has_its_rooms(op, room):
+    assert (ROOT / room.format(op)).is_file()
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_op_is_public_documented_and_registered(op):
+    assert op in yolox_ops.__all__
+    for words in ("Args:", "Returns:", "Raises:"):
+        assert words in getattr(yolox_ops, op).__doc__
+    name = f"yolox_ops::{op}"
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU")
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(name, "Meta")  # the fake
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "csrc").glob("*/*.c*")), ids=lambda path: path.name)
+def test_every_kernel_file_belongs_to_an_op(path):
+    assert path.stem in [*OPS, "build_info"] or path.suffix == ".cuh"
+
+
+def test_nothing_is_implemented_without_a_schema():
+    dangling = [line for line in torch._C._dispatch_find_dangling_impls() if "yolox_ops" in line]
+    assert dangling == []
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_is_served_by_the_cuda_library():
+    assert "_C_cuda.so" in yolox_ops.build_info()["cuda"]
+
+
+def test_build_info_names_versions_and_servers():
+    info = yolox_ops.build_info()
+    assert info["yolox_ops"] == yolox_ops.__version__ and info["torch"] == torch.__version__
+    assert "_C.so" in info["cpu"] and "torch ABI 2.11" in info["cpu"]
+    assert info["simd"] in ("baseline", "x86-64-v3 (AVX2)", "x86-64-v4 (AVX-512)")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "python_ref").glob("*.py")), ids=lambda path: path.stem)
+def test_the_reference_stands_on_its_own(path):
+    imports = [line.split()[1] for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]
+    allowed = ("math", "collections.abc", "typing", "python_ref")
+    assert all(name.split(".")[0] in {a.split(".")[0] for a in allowed} for name in imports), imports

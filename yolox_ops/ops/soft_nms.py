@@ -1,0 +1,168 @@
+"""soft_nms: non-maximum suppression that lowers the scores of overlapping boxes instead of removing them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from yolox_ops._check import (
+    FORMATS,
+    check_at_least,
+    check_choice,
+    check_float,
+    check_integer,
+    check_positive,
+    check_same_device,
+    check_shape,
+    wide_dtype,
+)
+
+METHODS = ("hard", "linear", "gaussian", "mean_gaussian")
+
+torch.library.define(
+    "yolox_ops::soft_nms",
+    "(Tensor boxes, Tensor scores, Tensor? labels, str method, float sigma, float iou_threshold, "
+    "float score_threshold, int max_detections, str fmt) -> (Tensor, Tensor, Tensor)",
+)
+
+
+class SoftNMS(NamedTuple):
+    indices: Tensor  # [B, K] int64, in order of selection, -1 past counts
+    scores: Tensor  # [B, K] decayed scores, 0 past counts
+    counts: Tensor  # [B] int64
+
+
+def _check(
+    words: str,
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None,
+    method: str,
+    sigma: float,
+    iou_threshold: float,
+    max_detections: int | None,
+    fmt: str,
+) -> None:
+    """`words` is the shape of scores and labels, "[N]" or "[B, N]"."""
+    check_float("boxes", boxes)
+    check_float("scores", scores)
+    check_shape("boxes", boxes, words[:-1] + ", 4]", (*(None for _ in words.split(",")), 4))
+    check_shape("scores", scores, words, boxes.shape[:-1])
+    if labels is not None:
+        check_integer("labels", labels)
+        check_shape("labels", labels, words, boxes.shape[:-1])
+    check_same_device("boxes", boxes, scores=scores, labels=labels)
+    check_choice("method", method, METHODS)
+    check_choice("fmt", fmt, FORMATS)
+    check_positive("sigma", sigma)
+    check_at_least("iou_threshold", iou_threshold, 0)
+    if max_detections is not None:
+        check_at_least("max_detections", max_detections, 0)
+
+
+@torch.library.register_fake("yolox_ops::soft_nms")
+def _(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None,
+    method: str,
+    sigma: float,
+    iou_threshold: float,
+    score_threshold: float,
+    max_detections: int,
+    fmt: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    most = None if max_detections == -1 else max_detections
+    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, most, fmt)
+    batch, size = scores.shape
+    shape = (batch, size if most is None else min(most, size))
+    indices = boxes.new_empty(shape, dtype=torch.int64)
+    return indices, boxes.new_empty(shape, dtype=wide_dtype(boxes, scores)), indices.new_empty(batch)
+
+
+def batched_soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None = None,
+    *,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    iou_threshold: float = 0.3,
+    score_threshold: float = 1e-3,
+    max_detections: int | None = None,
+    fmt: str = "xyxy",
+) -> SoftNMS:
+    """Soft-NMS (Bodla et al. 2017) of every image of a batch: repeatedly selects the box of the largest score and
+    lowers the scores of the boxes of its label that overlap it.
+
+    Args:
+        boxes: [B, N, 4], float32, float64, float16 or bfloat16.
+        scores: [B, N], of the same dtypes.
+        labels: [B, N], any integers; boxes of different labels do not touch. None: all are of one label.
+        method: what a selected box does to another, by their IoU. "hard": IoU > iou_threshold removes it. "linear":
+            IoU > iou_threshold multiplies its score by 1 - IoU. "gaussian": multiplies it by exp(-IoU^2 / sigma).
+            "mean_gaussian": the same where IoU > iou_threshold, with the mean score of the label's remaining boxes
+            for sigma.
+        sigma: above 0. iou_threshold: at least 0.
+        score_threshold: a box whose score is below it, at first or once decayed, is dropped.
+        max_detections: at most so many boxes an image; None: no limit.
+        fmt: what a box's four numbers are, "xyxy", "xywh" or "cxcywh".
+
+    Returns:
+        SoftNMS(indices [B, K] int64, scores [B, K], counts [B] int64) with K = min(max_detections, N), in order of
+        selection; past an image's count indices are -1 and scores 0. Scores are decayed, float64 if an input is
+        float64, else float32. Equal scores: the lower index first. A NaN score is never selected; a box with a NaN
+        overlaps nothing. Not differentiable.
+
+    Raises:
+        ValueError: a shape, device or value does not fit. TypeError: a dtype does not.
+    """
+    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, max_detections, fmt)
+    most = -1 if max_detections is None else max_detections
+    return SoftNMS(
+        *torch.ops.yolox_ops.soft_nms(
+            boxes.detach(), scores.detach(), labels, method, sigma, iou_threshold, score_threshold, most, fmt
+        )
+    )
+
+
+def soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None = None,
+    *,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    iou_threshold: float = 0.3,
+    score_threshold: float = 1e-3,
+    max_detections: int | None = None,
+    fmt: str = "xyxy",
+) -> tuple[Tensor, Tensor]:
+    """batched_soft_nms of one image, cut to its count.
+
+    Args:
+        boxes: [N, 4]. scores: [N]. labels: [N] or None. The rest as in batched_soft_nms.
+
+    Returns:
+        indices [K] int64 and decayed scores [K] of the K selected boxes, in order of selection. Reading K
+        synchronises with a GPU; batched_soft_nms does not.
+
+    Raises:
+        As batched_soft_nms.
+    """
+    _check("[N]", boxes, scores, labels, method, sigma, iou_threshold, max_detections, fmt)
+    indices, decayed, counts = batched_soft_nms(
+        boxes[None],
+        scores[None],
+        None if labels is None else labels[None],
+        method=method,
+        sigma=sigma,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        max_detections=max_detections,
+        fmt=fmt,
+    )
+    count = int(counts)
+    torch._check(count >= 0)
+    torch._check(count <= indices.shape[1])
+    return indices[0, :count], decayed[0, :count]
