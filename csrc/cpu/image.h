@@ -10,7 +10,7 @@ namespace yolox_ops {
 namespace {
 
 // Candidates that are worth a thread of their own.
-constexpr int64_t kCandidateGrain = 64;
+constexpr int64_t kCandidateGrain = 256;
 
 template <class T>
 class Image {

@@ -1,0 +1,29 @@
+"""The command `yolox-ops`, also `python -m yolox_ops`. A subcommand is a `register` that adds a parser with a `run`."""
+
+import argparse
+from collections.abc import Sequence
+
+from yolox_ops import build_info, demo
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand and returns the exit status; what a user can put right ends in SystemExit with a message."""
+    parser = argparse.ArgumentParser("yolox-ops", description="Fused kernels for YOLOX-style detection.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for register in (register_info, demo.register):
+        register(commands)
+    args = parser.parse_args(argv)
+    return args.run(args)
+
+
+def register_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("info", help="say what is installed, for a bug report")
+    parser.set_defaults(run=info)
+
+
+def info(args: argparse.Namespace) -> int:
+    facts = build_info()
+    width = max(map(len, facts))
+    for name, text in facts.items():
+        print(f"{name:{width}}  {text}")
+    return 0

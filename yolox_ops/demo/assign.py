@@ -1,0 +1,195 @@
+"""`yolox-ops demo assign`: one batched call of simota, held against the plain torch loop, as a table and a picture."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from torch import Tensor
+
+from yolox_ops import Assignment, simota, simota_cost
+from yolox_ops.demo.loop import dynamic_k, simota_loop
+from yolox_ops.demo.scene import STRIDES, Scene, anchor_grid, half_trained, make_scene
+
+# Okabe and Ito's palette, which stays apart in every common form of colour blindness; black gives way to white.
+COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
+DARK = "#2B2B2B"
+OUTLINE = [withStroke(linewidth=3.2, foreground="black")]
+MARKERS = {8: ("o", 16.0), 16: ("s", 30.0), 32: ("D", 46.0)}
+
+
+class Object(NamedTuple):
+    """What one ground truth got."""
+
+    image: int
+    row: int
+    digit: int
+    box: Tensor  # [4] cxcywh
+    anchors: Tensor  # [P] int64, indices of its positives
+    k: int
+    iou: float  # mean over its positives, NaN for none
+
+
+def run(out: Path, seed: int, batch: int, size: int, device: str) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scene = make_scene(batch, size, generator)
+    anchor_points, strides = anchor_grid(size)
+    predictions = half_trained(scene, anchor_points, strides, generator)
+    inputs = [t.to(device) for t in (*predictions, anchor_points, strides, *scene[1:])]
+
+    assignment = simota(*inputs)
+    verdict = compare(assignment, simota_loop(*inputs))
+    k = dynamic_k(simota_cost(*inputs).iou)  # [B, G]
+    objects = list_objects(scene, Assignment(*(t.cpu() for t in assignment)), k)
+
+    print(table(objects, strides))
+    print()
+    for b in range(batch):
+        print(summary([o for o in objects if o.image == b], b, len(strides)))
+    print(f"\n{verdict}\n")
+    fused, loop = interleaved_medians(lambda: simota(*inputs), lambda: simota_loop(*inputs))
+    print(f"yolox_ops.simota  {fused * 1e3:8.3f} ms for {batch} x {len(strides)} anchors on {device}")
+    print(f"plain torch loop  {loop * 1e3:8.3f} ms, {loop / fused:.1f} times as long")
+
+    out.mkdir(parents=True, exist_ok=True)
+    draw(scene, objects, anchor_points, strides).savefig(out / "assign.png")
+    print(f"\nwrote {out / 'assign.png'}")
+
+
+def compare(assignment: Assignment, expected: Assignment) -> str:
+    """Says how the op and the loop agree. Where costs nearly tie, float32 rounding may part them; past 1 positive in
+    1000 it is an error, which ends the program."""
+    positive = assignment.fg_mask | expected.fg_mask  # [B, N]
+    same = assignment.matched_gt == expected.matched_gt
+    same &= (assignment.matched_iou - expected.matched_iou).abs() < 1e-5
+    total, different = int(positive.sum()), int((~same).sum())
+    if 1000 * different > total:
+        raise SystemExit(f"simota and the plain torch loop disagree: {different} of {total} positives differ")
+    return f"simota and the plain torch loop agree: {different} of {total} positives differ"
+
+
+def interleaved_medians(*calls: Callable[[], object], warmups: int = 3, rounds: int = 20) -> list[float]:
+    """Median seconds of each call. Taken in turn, they share whatever else the machine is doing."""
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(warmups + rounds):
+        for call, taken in zip(calls, times, strict=True):
+            synchronize()
+            start = time.perf_counter()
+            call()
+            synchronize()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken[warmups:]) for taken in times]
+
+
+def synchronize() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def list_objects(scene: Scene, assignment: Assignment, k: Tensor) -> list[Object]:
+    objects = []
+    for b, count in enumerate(scene.num_gts.tolist()):
+        for g in range(count):
+            anchors = (assignment.matched_gt[b] == g).nonzero()[:, 0]
+            iou = assignment.matched_iou[b, anchors].mean().item()
+            digit = int(scene.gt_labels[b, g])
+            objects.append(Object(b, g, digit, scene.gt_boxes[b, g], anchors, int(k[b, g]), iou))
+    return objects
+
+
+def table(objects: Sequence[Object], strides: Tensor) -> str:
+    lines = [["image", "object", "digit", "box", "k", "positives", "mean IoU", *(f"stride {s}" for s in STRIDES)]]
+    for o in objects:
+        width, height = o.box[2:].int().tolist()
+        levels = [int((strides[o.anchors] == s).sum()) for s in STRIDES]
+        iou = f"{o.iou:.3f}" if len(o.anchors) else "-"
+        cells = (o.image, o.row, o.digit, f"{width} x {height}", o.k, len(o.anchors), iou, *levels)
+        lines.append([str(cell) for cell in cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
+
+
+def summary(objects: Sequence[Object], image: int, anchors: int) -> str:
+    if not objects:
+        return f"image {image}: no objects, all {anchors} anchors are background"
+    positives = sum(len(o.anchors) for o in objects)
+    lost = sum(o.k for o in objects) - positives
+    return f"image {image}: {len(objects)} objects, {positives} of {anchors} anchors positive, {lost} lost to conflicts"
+
+
+def draw(scene: Scene, objects: Sequence[Object], anchor_points: Tensor, strides: Tensor) -> Figure:
+    """Two images a row, each with its objects' labels left and right of it."""
+    batch, size = len(scene.images), scene.images.shape[-1]
+    columns = min(batch, 2)
+    rows = -(-batch // columns)
+    cell, head = (8.8, 5.6), 0.45  # inches
+    height = rows * cell[1] + head
+    figure = Figure(figsize=(columns * cell[0], height), dpi=110, facecolor=DARK)
+    FigureCanvasAgg(figure)
+    grid = {"left": 0, "right": 1, "bottom": 0.1 / height, "top": 1 - head / height, "wspace": 0, "hspace": 0.02}
+    panels = figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid).flat
+    for b, axes in enumerate(panels):
+        axes.set_axis_off()
+        if b < batch:
+            mine = [o for o in objects if o.image == b]
+            draw_image(axes, scene.images[b], mine, anchor_points, strides, size)
+
+    handles = [
+        Line2D([], [], ls="", marker=m, ms=area**0.5, mfc="#BBBBBB", mec="black", label=f"anchor of stride {s}")
+        for s, (m, area) in MARKERS.items()
+    ]
+    figure.legend(handles=handles, loc="upper center", ncols=3, frameon=False, labelcolor="white", fontsize=11)
+    return figure
+
+
+def draw_image(
+    axes: Axes, image: Tensor, objects: Sequence[Object], anchor_points: Tensor, strides: Tensor, size: int
+) -> None:
+    axes.imshow(image.permute(1, 2, 0).numpy(), extent=(0, size, size, 0))
+    axes.set(xlim=(-0.29 * size, 1.29 * size), ylim=(size, 0))
+    for o in objects:
+        color = COLORS[o.row % len(COLORS)]
+        (left, top), (width, height) = (o.box[:2] - o.box[2:] / 2).tolist(), o.box[2:].tolist()
+        axes.add_patch(Rectangle((left, top), width, height, fill=False, lw=1.8, ec=color, path_effects=OUTLINE))
+        for stride, (marker, area) in MARKERS.items():
+            x, y = anchor_points[o.anchors[strides[o.anchors] == stride]].T
+            axes.scatter(x, y, s=area, c=color, marker=marker, edgecolors="black", linewidths=0.8, zorder=3)
+    if not objects:
+        text = f"no objects:\nall {len(strides)} anchors are background"
+        axes.text(size / 2, size / 2, text, ha="center", va="center", fontsize=13, color="white", bbox={"fc": DARK})
+
+    label_side(axes, [o for o in objects if o.box[0] < size / 2], size, left=True)
+    label_side(axes, [o for o in objects if o.box[0] >= size / 2], size, left=False)
+
+
+def label_side(axes: Axes, objects: Sequence[Object], size: int, *, left: bool) -> None:
+    """Writes labels in the margin, each level with its object where there is room, and leads a line to its box."""
+    ranked = sorted(objects, key=lambda o: float(o.box[1]))
+    levels = spread([float(o.box[1]) for o in ranked], 0.105 * size, 0.05 * size, 0.95 * size)
+    for o, level in zip(ranked, levels, strict=True):
+        color = COLORS[o.row % len(COLORS)]
+        count = f"{len(o.anchors)} anchor{'s' * (len(o.anchors) != 1)}"
+        text = f"digit {o.digit}: {count}" + (f",\nIoU {o.iou:.2f}" if len(o.anchors) else "")
+        x, align, outwards = (-0.03 * size, "right", -1) if left else (1.03 * size, "left", 1)
+        frame = {"fc": DARK, "ec": color, "lw": 1.8}
+        ends = [x, float(o.box[0] + outwards * o.box[2] / 2)], [level, float(o.box[1])]
+        axes.plot(*ends, color=color, lw=1.2, path_effects=OUTLINE)
+        axes.text(x, level, text, ha=align, va="center", ma=align, color="white", fontsize=10.5, bbox=frame)
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Moves ascending positions apart to `gap`, first down from `low`, then back up from `high`."""
+    levels = list(wanted)
+    for i in range(len(levels)):
+        levels[i] = max(levels[i], low if i == 0 else levels[i - 1] + gap)
+    for i in reversed(range(len(levels))):
+        levels[i] = min(levels[i], high if i == len(levels) - 1 else levels[i + 1] - gap)
+    return levels
