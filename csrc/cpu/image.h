@@ -3,6 +3,8 @@
 
 #include <torch/csrc/stable/ops.h>
 
+#include <cstring>
+
 #include "scene.h"
 #include "scores.h"
 
@@ -26,7 +28,7 @@ class Image {
     torch::stable::parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
       std::vector<T> scratch;
       for (int64_t i = begin; i < end; ++i) {
-        boxes.set(i, s.pred_box(b, anchor[i]));
+        boxes.set(i, load_box(s.pred_boxes.row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));
         Score<T>& score = scores[i];
         score.obj_exp = s.has_obj ? exp_scaled(-s.obj_logits.at(b, anchor[i]), kShift<T>) : T(0);
         score.obj_softplus = s.has_obj ? softplus_of_minus(s.obj_logits.at(b, anchor[i])) : T(0);
@@ -66,7 +68,7 @@ class Image {
 
  private:
   void find_candidates() {
-    marks_.assign(scene->N, 0);
+    marks_.assign((scene->N + 7) / 8 * 8, 0);
     inside.clear();
     inside_begin.assign(1, 0);
     for (int64_t g = 0; g < gts; ++g) {
@@ -79,9 +81,14 @@ class Image {
     anchor.clear();
     position_.resize(scene->N);
     for (int64_t j = 0; j < scene->N; ++j) {
-      if (!marks_[j]) continue;
-      position_[j] = static_cast<int32_t>(anchor.size());
-      anchor.push_back(static_cast<int32_t>(j));
+      uint64_t eight;  // candidates are few: look at eight marks at once
+      std::memcpy(&eight, &marks_[j / 8 * 8], sizeof eight);
+      if (eight == 0) {
+        j |= 7;
+      } else if (marks_[j]) {
+        position_[j] = static_cast<int32_t>(anchor.size());
+        anchor.push_back(static_cast<int32_t>(j));
+      }
     }
     for (int32_t& j : inside) j = position_[j];
   }

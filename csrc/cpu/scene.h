@@ -63,11 +63,6 @@ struct Scene {
   // The score of one anchor for one class.
   T logit(int64_t b, int64_t j, int64_t label) const { return cls_logits.at(b, j, label); }
 
-  Box<T> pred_box(int64_t b, int64_t j) const {
-    const T p[4] = {pred_boxes.at(b, j, 0), pred_boxes.at(b, j, 1), pred_boxes.at(b, j, 2), pred_boxes.at(b, j, 3)};
-    return load_box(p, Format::kCxcywh, Kind::kIou);
-  }
-
   Rule rule;
   int64_t B, N, C, G;
   bool has_obj;
