@@ -33,7 +33,7 @@ lint: .venv/ready
 
 # Every case verifies its answer before it is timed.
 bench: build
-	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,iqr,rounds --benchmark-json=benchmarks/results/latest.json
+	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,iqr,rounds --benchmark-json=build/bench.json
 
 # The libraries use nothing but torch's stable ABI.
 audit: build
@@ -43,8 +43,8 @@ audit: build
 sanitize: build
 	CUDA_HOME= YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)" \
 	  $(BIN)/python setup.py -q build --build-lib build/sanitized
-	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 \
-	  $(BIN)/python -m pytest -q -o pythonpath="build/sanitized . tests" -m "not slow" -p no:cacheprovider
+	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized \
+	  $(BIN)/python -m pytest -q -o pythonpath="build/sanitized . tests" -m "not heavy"
 
 clean:
 	rm -rf build demo *.egg-info yolox_ops/*.so

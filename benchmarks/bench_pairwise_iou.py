@@ -8,6 +8,7 @@ import torch
 from python_ref.pairwise_iou import pairwise_iou as reference
 from yolox_ops import pairwise_iou
 
+torch.set_num_threads(2)
 SIZE = 5000
 
 

@@ -7,6 +7,7 @@ import torch
 from python_ref.soft_nms import soft_nms as reference
 from yolox_ops import batched_soft_nms, soft_nms
 
+torch.set_num_threads(2)
 SIZE, CANVAS = 5000, 600
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -55,4 +56,9 @@ def test_ensemble_boxes(benchmark, labels):
 @pytest.mark.benchmark(group="soft_nms 16x1000")
 def test_batch(benchmark):
     boxes, scores = random_boxes(16, 1000), torch.rand(16, 1000, generator=GENERATOR)
-    benchmark(batched_soft_nms, boxes, scores, torch.randint(80, (16, 1000), generator=GENERATOR))
+    labels = torch.randint(80, (16, 1000), generator=GENERATOR)
+    result = batched_soft_nms(boxes, scores, labels)
+    for b in range(16):
+        indices, _ = soft_nms(boxes[b], scores[b], labels[b])
+        assert torch.equal(result.indices[b, : result.counts[b]], indices)
+    benchmark(batched_soft_nms, boxes, scores, labels)

@@ -34,8 +34,8 @@ YOLOX_OPS_INLINE Box<T> make_box(Format format, T a, T b, T c, T d) {
       box.y2 = b + half_h;
     }
   }
-  const bool whole = box.x1 == box.x1 && box.x2 == box.x2 && box.y1 == box.y1 && box.y2 == box.y2;
-  if (!whole) box.area = (box.x1 + box.x2) + (box.y1 + box.y2);
+  const bool whole = (box.x1 == box.x1) & (box.x2 == box.x2) & (box.y1 == box.y1) & (box.y2 == box.y2);
+  box.area = whole ? box.area : (box.x1 + box.x2) + (box.y1 + box.y2);
   return box;
 }
 

@@ -1,7 +1,13 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
+
+import yolox_ops
+
+# A run that means to test one build must not find another.
+assert os.environ.get("YOLOX_OPS_UNDER_TEST", "") in str(Path(yolox_ops.__file__).parent), yolox_ops.__file__
 
 # The suite must give the same verdict on a laptop and on a server.
 torch.set_num_threads(min(2, os.cpu_count() or 1))

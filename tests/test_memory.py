@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import random, re, sys
 from pathlib import Path
@@ -31,6 +33,7 @@ def temporary_kilobytes(counts: str) -> int:
     )
 
 
+@pytest.mark.heavy
 def test_simota_needs_less_than_8_mb():
     assert temporary_kilobytes("[random.Random(0).randint(1, 100) for _ in range(16)]") < 8 * 1024
     assert temporary_kilobytes("[574]") < 8 * 1024

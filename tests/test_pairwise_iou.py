@@ -91,6 +91,7 @@ def test_strides_do_not_matter(run):
     torch.testing.assert_close(run(boxes1.T.contiguous().T, boxes2.expand(9, 4)), plain, rtol=0, atol=0)
 
 
+@pytest.mark.heavy
 @each_implementation
 def test_more_than_2_to_31_pairs(run):
     boxes1, boxes2 = random_boxes(65_600), random_boxes(32_800, seed=1)

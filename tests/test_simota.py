@@ -375,6 +375,17 @@ def test_anchors_need_not_be_a_grid(run):
 
 
 @each_implementation
+@pytest.mark.parametrize("axis", [0, 1])
+def test_anchors_may_almost_be_a_grid(run, axis):
+    scene = random_scene([9], seed=27)
+    scene.anchor_points[77, axis] += 40  # away from where its row and column would have it
+    scene.gt_boxes[0, 4, :2] = scene.anchor_points[77]
+    check_against_reference(run(*scene), scene)
+    assert simota_cost(*scene).cost[0, 4, 77] < 1e6
+
+
+@pytest.mark.heavy
+@each_implementation
 @pytest.mark.parametrize("rule", RULES[:2])
 def test_thousands_of_gts(run, rule):
     scene = random_scene([2000], classes=80, size=1280, seed=29)
