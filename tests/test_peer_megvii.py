@@ -55,10 +55,9 @@ def test_golden_assignment(run):
     assert result.num_fg.item() == 8
 
 
-def test_where_megvii_crashes():
-    """No object has a candidate."""
+def test_objects_out_of_reach():
+    """No object has a candidate: Megvii crashes there, this fork of it and simota leave all to the background."""
     args = list(golden_scene())
     args[5] = args[5] + torch.tensor([1000.0, 1000.0, 0.0, 0.0])
-    with pytest.raises(RuntimeError, match="selected index k out of range"):
-        Megvii(*args).run()
+    assert Megvii(*args).assignment().num_fg.item() == 0
     assert simota(*args).num_fg.item() == 0
