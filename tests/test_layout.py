@@ -47,13 +47,15 @@ def test_nothing_is_implemented_without_a_schema():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_is_served_by_the_cuda_library():
-    assert "_C_cuda.so" in yolox_ops.build_info()["cuda"]
+    assert yolox_ops.build_info()["cuda"].startswith("CUDA C++ (_C_cuda.so")
 
 
 def test_build_info_names_versions_and_servers():
     info = yolox_ops.build_info()
     assert info["yolox_ops"] == yolox_ops.__version__ and info["torch"] == torch.__version__
     assert "_C.so" in info["cpu"] and "torch ABI 2.11" in info["cpu"]
+    built = (Path(yolox_ops.__file__).parent / "_C_cuda.so").is_file()
+    assert ("compiled for" if built else "without nvcc") in info["cuda"]
     assert info["simd"] in ("baseline", "x86-64-v3 (AVX2)", "x86-64-v4 (AVX-512)")
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+import re
 from pathlib import Path
 
 import torch
@@ -10,26 +11,35 @@ _FOLDER = Path(__file__).parent
 _BUILD = "build it with `pip install .` (or `pip install --no-build-isolation -e .`) in the yolox_ops checkout"
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> None:
+    if not path.is_file():
+        raise ImportError(f"{path} is missing: {_BUILD}")
     try:
         torch.ops.load_library(path)
     except OSError as error:
         raise ImportError(f"{path} exists but does not load: {error}; {_BUILD}") from error
-    return ctypes.CDLL(str(path))
 
 
-def _text(library: ctypes.CDLL, symbol: str) -> str:
-    function = getattr(library, symbol)
+_CPU, _CUDA = _FOLDER / "_C.so", _FOLDER / "_C_cuda.so"
+_load(_CPU)
+# A CPU-only torch has no CUDA to serve, so a CUDA library beside it stays untouched.
+if torch.version.cuda is not None and _CUDA.is_file():
+    _load(_CUDA)
+
+
+def _cpu_fact(symbol: str) -> str:
+    function = getattr(ctypes.CDLL(str(_CPU)), symbol)
     function.restype = ctypes.c_char_p
     return function().decode()
 
 
-if not (_FOLDER / "_C.so").is_file():
-    raise ImportError(f"{_FOLDER / '_C.so'} is missing: {_BUILD}")
-_cpu = _load(_FOLDER / "_C.so")
-# A CPU-only torch has no CUDA to serve, so a CUDA library beside it stays untouched.
-_has_cuda = torch.version.cuda is not None and (_FOLDER / "_C_cuda.so").is_file()
-_cuda = _load(_FOLDER / "_C_cuda.so") if _has_cuda else None
+def _cuda_facts() -> str:
+    """Read from the file, as a CPU-only torch cannot load it."""
+    if not _CUDA.is_file():
+        return "none: built without nvcc"
+    found = re.search(rb"nvcc [\d.]+, compiled for [\d,]+", _CUDA.read_bytes())
+    facts = f"_C_cuda.so, {found[0].decode() if found else 'of an unknown build'}"
+    return f"CUDA C++ ({facts})" if torch.version.cuda else f"none: this torch is CPU-only ({facts})"
 
 
 def build_info() -> dict[str, str]:
@@ -40,7 +50,7 @@ def build_info() -> dict[str, str]:
         "yolox_ops": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "cpu": f"C++ (_C.so, {_text(_cpu, 'yolox_ops_compiler')})",
-        "simd": _text(_cpu, "yolox_ops_simd_level"),
-        "cuda": f"CUDA C++ (_C_cuda.so, {_text(_cuda, 'yolox_ops_cuda_build')})" if _cuda else "none",
+        "cpu": f"C++ (_C.so, {_cpu_fact('yolox_ops_compiler')})",
+        "simd": _cpu_fact("yolox_ops_simd_level"),
+        "cuda": _cuda_facts(),
     }

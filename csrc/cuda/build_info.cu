@@ -1,4 +1,4 @@
-// Facts of this build for yolox_ops.build_info(), read with ctypes.
+// Facts of this build for yolox_ops.build_info(), which finds the text in the file without loading it.
 
 #define TEXT_OF(...) #__VA_ARGS__
 #define TEXT(...) TEXT_OF(__VA_ARGS__)
