@@ -45,13 +45,14 @@ YOLOX_OPS_INLINE void set_angle(Box<T>& box) {
   box.angle = atan2_(box.x2 - box.x1, box.y2 - box.y1);
 }
 
-// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box gives NaN.
+// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box gives NaN. Of tiny boxes
+// far from 0 the corners are rounded and the areas are not; that the union holds the intersection keeps IoU within 1.
 template <class T>
 YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
   const T w = smaller(a.x2, b.x2) - larger(a.x1, b.x1);
   const T h = smaller(a.y2, b.y2) - larger(a.y1, b.y1);
-  const T inter = larger(w, T(0)) * larger(h, T(0));
-  unite = (a.area + b.area) - inter;
+  const T inter = w > T(0) ? (h > T(0) ? w * h : T(0)) : T(0);
+  unite = larger(inter, (a.area + b.area) - inter);
   const T quotient = inter / unite;
   return inter == T(0) ? (unite == unite ? T(0) : unite) : quotient;
 }

@@ -30,15 +30,18 @@ def ratio(a: float, b: float) -> float:
 
 def similarity(box1: Box, box2: Box, fmt: str = "xyxy", kind: str = "iou", alpha: float | None = None) -> float:
     """One entry of the matrix. `alpha` freezes CIoU's weight, for finite differences."""
-    if any(math.isnan(x) for x in (*box1, *box2)):
-        return math.nan
     ax1, ay1, ax2, ay2 = corners(box1, fmt)
     bx1, by1, bx2, by2 = corners(box2, fmt)
+    if any(math.isnan(x) for x in (ax1, ay1, ax2, ay2, bx1, by1, bx2, by2)):
+        return math.nan
 
     width = min(ax2, bx2) - max(ax1, bx1)
     height = min(ay2, by2) - max(ay1, by1)
     inter = width * height if width > 0 and height > 0 else 0.0
     union = area(box1, fmt) + area(box2, fmt) - inter
+    if math.isnan(union):  # of infinite boxes
+        return math.nan
+    union = max(union, inter)  # also where the corners of a tiny box far from 0 are rounded
     iou = inter / union if inter > 0 else 0.0
     if kind == "iou":
         return iou

@@ -52,9 +52,35 @@ def test_nan_stays_with_its_box(run, fmt, member):
 
 
 @each_implementation
-def test_infinite_box_has_iou_zero(run):
-    endless = torch.tensor([[-torch.inf, -torch.inf, torch.inf, torch.inf]])
-    assert (run(endless, random_boxes(40)) == 0).all()
+def test_golden_vectors(run):
+    # From a run of Megvii's bboxes_iou; an empty box with itself gives NaN there.
+    box = torch.tensor([[10.0, 10, 10, 10]])
+    others = torch.tensor([[12.0, 10, 10, 10], [20, 10, 10, 10], [10, 10, -4, 6]])
+    torch.testing.assert_close(run(box, others, fmt="cxcywh"), torch.tensor([[0.666667, 0, 0]]), rtol=0, atol=1e-6)
+    empty = torch.tensor([[10.0, 10, 0, 0]])
+    assert run(empty, empty, fmt="cxcywh").item() == 0
+
+
+@each_implementation
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_infinite_boxes(run, fmt):
+    inf = torch.inf
+    boxes = [[-inf, -inf, inf, inf], [0, 0, inf, 10], [0, 0, 10, 10], [inf, 0, 1, 1], [0, 5, inf, 0], [10, 0, inf, 5]]
+    boxes = torch.cat([torch.tensor(boxes), random_boxes(20)])
+    torch.testing.assert_close(
+        run(boxes, boxes, fmt=fmt).double(), expected(boxes, boxes, fmt, "iou"), rtol=1e-6, atol=1e-6, equal_nan=True
+    )
+
+
+@each_implementation
+@pytest.mark.parametrize("fmt", ["xywh", "cxcywh"])
+def test_tiny_boxes_far_from_zero_stay_within_one(run, fmt):
+    step = 2.0**-11  # next to 4096 float32 knows multiples of this: corners are rounded, areas are not
+    boxes = torch.tensor([[4096 + step, 4096 + step, 2 * step, step], [3000, 3000, 2.6e-4, 2.6e-4]])
+    crowd = torch.cat([boxes[:1, :2].expand(500, 2), torch.rand(500, 2) * 1e-3], -1)
+    for some in (boxes, crowd):
+        result = run(some, some, fmt=fmt)
+        assert result.min() >= 0 and result.max() == 1
 
 
 @each_implementation
