@@ -66,11 +66,12 @@ YOLOX_OPS_INLINE T over_odds(T scaled_odds) {
   return s1 + sqrt_(s1);
 }
 
-// log(1 + e^-x)
+// log(1 + e^-x), at most 200: half of that reaches the clamp already, and for -inf it must stay a number.
 template <class T>
 YOLOX_OPS_INLINE T softplus_of_minus(T x) {
   const T log = log_scaled(T(1) + exp_scaled(-x, 0), 0);
-  return x < T(-60) ? -x : log;
+  const T most = T(2) * kMaxTerm<T>;
+  return x < T(-60) ? (x < -most ? most : -x) : log;
 }
 
 // What an anchor brings to the cost of all its pairs.

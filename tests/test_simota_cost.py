@@ -61,7 +61,7 @@ def test_dtypes(run, dtype):
 
 @each_implementation
 @pytest.mark.parametrize("classes", [1, 7, 1030])
-@pytest.mark.parametrize("logit", [-1e30, -200.0, -60.0, -20.0, 0.0, 20.0, 60.0, 99.0, 200.0, 1e30])
+@pytest.mark.parametrize("logit", [-math.inf, -1e30, -200.0, -60.0, -20.0, 0.0, 20.0, 60.0, 99.0, 200.0, 1e30, math.inf])
 def test_every_logit_keeps_its_digits(run, logit, classes):
     """Where p rounds to 0 or 1 in float32 the cost is still right, up to PyTorch's clamp at 100 a class."""
     scene = random_scene([2], classes=classes, size=32)
