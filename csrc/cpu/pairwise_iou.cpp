@@ -30,17 +30,16 @@ void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kin
   const T* p1 = boxes1.const_data_ptr<T>();
   const T* p2 = boxes2.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
-  for (int64_t b = 0; b < B; ++b) {
+  torch::stable::parallel_for(0, B * M, kGrain / N + 1, [&](int64_t begin, int64_t end) {
     BoxArrays<T> columns(N);
-    for (int64_t j = 0; j < N; ++j) columns.set(j, load_box(p2 + (b * N + j) * 4, format, kind));
-    const BoxView<T> view = columns.view();
-    torch::stable::parallel_for(0, M, kGrain / N + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t at = b * M + i;
-        row(load_box(p1 + at * 4, format, kind), view, N, kind, result + at * N);
+    for (int64_t at = begin; at < end; ++at) {
+      const int64_t b = at / M;
+      for (int64_t j = 0; (at == begin || at % M == 0) && j < N; ++j) {
+        columns.set(j, load_box(p2 + (b * N + j) * 4, format, kind));
       }
-    });
-  }
+      row(load_box(p1 + at * 4, format, kind), columns.view(), N, kind, result + at * N);
+    }
+  });
 }
 
 Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
