@@ -46,6 +46,24 @@ inline void check_same_device(const Tensor& t, const char* name, const Tensor& f
   check(t.device() == first.device(), name, " must be on the device of ", first_name);
 }
 
+inline void check_floating(const Tensor& t, const char* name) {
+  const ScalarType dtype = t.scalar_type();
+  const bool fits = dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+                    dtype == ScalarType::BFloat16;
+  check(fits, name, " must be float32, float64, float16 or bfloat16");
+}
+
+inline void check_integer(const Tensor& t, const char* name) {
+  const ScalarType dtype = t.scalar_type();
+  const bool fits = dtype == ScalarType::Long || dtype == ScalarType::Int || dtype == ScalarType::Short ||
+                    dtype == ScalarType::Char || dtype == ScalarType::Byte;
+  check(fits, name, " must be an integer tensor");
+}
+
+inline void check_between(double value, const char* name, double low, double high) {
+  check(value >= low && value <= high, name, " must be in [", low, ", ", high, "], got ", value);
+}
+
 inline bool is_float64(const Tensor& t) { return t.scalar_type() == ScalarType::Double; }
 
 // The dtype that arithmetic runs in: float64 if an input is float64, else float32.

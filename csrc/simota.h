@@ -90,9 +90,13 @@ YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, c
   const T negative = log_scaled(over_odds(odds) / odds, kShift<T>);
   const T positive = (softplus + (score.obj_softplus + own * softplus)) * T(0.5);
   const T swap = (positive > kMaxTerm<T> ? kMaxTerm<T> : positive) - (negative > kMaxTerm<T> ? kMaxTerm<T> : negative);
-  const T cls = static_cast<T>(score.negatives + static_cast<double>(swap));
+  const T sum = static_cast<T>(score.negatives + static_cast<double>(swap));
+  const T cls = sum < T(0) ? T(0) : sum;
   return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);
 }
+
+// What stands in an anchor's place for a ground truth before conflicts are settled.
+enum Owner : int32_t { kNobody = -1, kSeveral = -2 };
 
 // The order in which pairs are preferred: numbers, then NaN, then +inf, which never matches; the lower cost; the lower
 // index. Costs are compared as float64, where adding a penalty of 1e6 rounds nothing away.

@@ -410,7 +410,10 @@ RULE = st.fixed_dictionaries(
     {
         "center_radius": st.sampled_from([0.5, 1.5, 2.5]),
         "candidates": st.sampled_from(["center", "box_or_center"]),
-        "outside_penalty": st.sampled_from([0.0, 1.0, 1e5, 1e6]),
+        "outside_penalty": st.sampled_from([0.0, 1.0, 10.0, 1e5, 1e6, 1e9]),
+        "cls_weight": st.sampled_from([0.0, 1.0, 1e6]),
+        "iou_weight": st.sampled_from([0.0, 3.0, 1e6]),
+        "iou_eps": st.sampled_from([1e-30, 1e-8, 1e-3, 1.0]),
         "topk": st.integers(1, 20),
     }
 )
@@ -519,11 +522,16 @@ GOOD = random_scene([3, 2], size=32)
         ({"pred_boxes": GOOD.pred_boxes.long()}, {}, TypeError, "pred_boxes must be float32, .* got torch.int64"),
         ({"strides": GOOD.strides.to("meta")}, {}, ValueError, "strides must be on the device of pred_boxes"),
         ({}, {"topk": 0}, ValueError, "topk must be at least 1, got 0"),
-        ({}, {"center_radius": 0}, ValueError, "center_radius must be positive, got 0"),
+        ({}, {"topk": 2.5}, TypeError, "topk must be an integer, got 2.5"),
+        ({}, {"topk": True}, TypeError, "topk must be an integer, got True"),
+        ({}, {"center_radius": 0}, ValueError, "center_radius must be positive and finite, got 0"),
+        ({}, {"center_radius": math.inf}, ValueError, "center_radius must be positive and finite, got inf"),
         ({}, {"candidates": "box"}, ValueError, "candidates must be one of 'center', 'box_or_center', got 'box'"),
-        ({}, {"outside_penalty": -1.0}, ValueError, "outside_penalty must be at least 0, got -1.0"),
-        ({}, {"iou_eps": 0.0}, ValueError, "iou_eps must be positive, got 0.0"),
-        ({}, {"iou_weight": math.nan}, ValueError, "iou_weight must be at least 0, got nan"),
+        ({}, {"outside_penalty": -1.0}, ValueError, r"outside_penalty must be in \[0, 1e\+09\], got -1.0"),
+        ({}, {"outside_penalty": math.inf}, ValueError, r"outside_penalty must be in \[0, 1e\+09\], got inf"),
+        ({}, {"iou_eps": 0.0}, ValueError, r"iou_eps must be in \[1e-30, 1\], got 0.0"),
+        ({}, {"iou_weight": math.nan}, ValueError, r"iou_weight must be in \[0, 1e\+06\], got nan"),
+        ({}, {"cls_weight": 1e7}, ValueError, r"cls_weight must be in \[0, 1e\+06\], got 10000000.0"),
     ],
 )
 def test_errors(change, rule, error, words):
@@ -538,12 +546,26 @@ def test_the_bare_op_guards_its_memory():
         ({"anchor_points": GOOD.anchor_points[:20]}, r"anchor_points must be \[N, 2\], got \[20, 2\]"),
         ({"cls_logits": GOOD.cls_logits[:, :20]}, r"cls_logits must be \[B, N, C\], got \[2, 20, 5\]"),
         ({"obj_logits": GOOD.obj_logits.long()}, "obj_logits must be float32"),
+        ({"gt_boxes": GOOD.gt_boxes.long()}, "gt_boxes must be float32"),
+        ({"anchor_points": GOOD.anchor_points.bool()}, "anchor_points must be float32"),
+        ({"strides": GOOD.strides.int()}, "strides must be float32"),
+        ({"gt_labels": GOOD.gt_labels.float()}, "gt_labels must be an integer tensor"),
+        ({"num_gts": torch.tensor([1.0, 2.0])}, "num_gts must be an integer tensor"),
         ({"num_gts": torch.tensor([3, 99])}, "num_gts must be in"),
     ]:
         with pytest.raises(ValueError, match=words):
             torch.ops.yolox_ops.simota(*GOOD._replace(**change), *rule)
-    with pytest.raises(ValueError, match="topk must be at least 1"):
-        torch.ops.yolox_ops.simota(*GOOD, *rule[:-1], 0)
+    for position, value, words in [
+        (0, math.nan, "center_radius must be positive"),
+        (1, "box", "candidates must be"),
+        (2, math.inf, "outside_penalty must be in"),
+        (3, -1.0, "cls_weight must be in"),
+        (4, math.nan, "iou_weight must be in"),
+        (5, 0.0, "iou_eps must be in"),
+        (6, 0, "topk must be at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            torch.ops.yolox_ops.simota(*GOOD, *rule[:position], value, *rule[position + 1 :])
 
 
 def test_random_gts_reach_over_the_border():

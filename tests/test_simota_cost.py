@@ -15,7 +15,8 @@ each_implementation = pytest.mark.parametrize("run", implementations("simota_cos
 RULES = [
     {},
     {"center_radius": 2.5, "candidates": "box_or_center", "outside_penalty": 1e5, "iou_eps": 1e-7},
-    {"cls_weight": 0.25, "iou_weight": 1.5, "outside_penalty": 3.0},
+    {"cls_weight": 0.25, "iou_weight": 1.5, "outside_penalty": 3.0, "iou_eps": 1.0},
+    {"iou_eps": 1e-30},
 ]
 
 
@@ -61,7 +62,9 @@ def test_dtypes(run, dtype):
 
 @each_implementation
 @pytest.mark.parametrize("classes", [1, 7, 1030])
-@pytest.mark.parametrize("logit", [-math.inf, -1e30, -200.0, -60.0, -20.0, 0.0, 20.0, 60.0, 99.0, 200.0, 1e30, math.inf])
+@pytest.mark.parametrize(
+    "logit", [-math.inf, -1e30, -200.0, -60.0, -20.0, 0.0, 20.0, 60.0, 99.0, 200.0, 1e30, math.inf]
+)
 def test_every_logit_keeps_its_digits(run, logit, classes):
     """Where p rounds to 0 or 1 in float32 the cost is still right, up to PyTorch's clamp at 100 a class."""
     scene = random_scene([2], classes=classes, size=32)
@@ -121,7 +124,7 @@ def test_errors():
     scene = random_scene([3, 2], size=32)
     with pytest.raises(ValueError, match=r"gt_boxes must be \[B, G, 4\], got \[2, 7, 5\]"):
         simota_cost(*scene._replace(gt_boxes=torch.rand(2, 7, 5)))
-    with pytest.raises(ValueError, match="iou_eps must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"iou_eps must be in \[1e-30, 1\], got 0"):
         simota_cost(*scene, iou_eps=0)
     scene.gt_labels[1, 1] = 99
     with pytest.raises(ValueError, match=r"gt_labels must be in \[0, 5\), got 99 at image 1, row 1"):

@@ -1,5 +1,6 @@
 """Argument checks in one voice: subject, rule, fact. Values and shapes raise ValueError, dtypes TypeError."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -44,14 +45,24 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value}")
+
+
 def check_at_least(name: str, value: float, bound: float) -> None:
     if not value >= bound:
         raise ValueError(f"{name} must be at least {bound}, got {value}")
 
 
 def check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
 
 
 FORMATS = ("xyxy", "xywh", "cxcywh")

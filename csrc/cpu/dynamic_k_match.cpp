@@ -14,11 +14,14 @@ constexpr int64_t kGrain = 1;
 
 // One thread's memory for the rows of a matrix.
 template <class T>
-struct Bench {
+struct Scratch {
   std::vector<double> cost_row;
   std::vector<T> iou_row, positive;
   std::vector<Preference> row;
 };
+
+// The anchors that each ground truth takes.
+using Picks = std::vector<std::vector<int64_t>>;
 
 // Sum of the q largest overlaps, the largest first. Zeros and NaN add nothing.
 template <class T>
@@ -32,26 +35,25 @@ T sum_of_top(const T* overlaps, int64_t n, int64_t q, std::vector<T>& positive) 
 
 template <class T>
 void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t b, int64_t gts, int64_t N,
-                 int64_t topk, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
-  std::vector<std::vector<int64_t>> picks(gts);
+                 int64_t topk, Picks& picks, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
+  picks.assign(gts, {});
   torch::stable::parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
-    Bench<T> bench;
+    Scratch<T> scratch;
     for (int64_t g = begin; g < end; ++g) {
-      const double* cost = costs.row(b, g, N, bench.cost_row);
-      const T sum = sum_of_top(overlaps.row(b, g, N, bench.iou_row), N, topk, bench.positive);
-      bench.row.clear();
+      const double* cost = costs.row(b, g, N, scratch.cost_row);
+      const T sum = sum_of_top(overlaps.row(b, g, N, scratch.iou_row), N, topk, scratch.positive);
+      scratch.row.clear();
       for (int64_t j = 0; j < N; ++j) {
-        if (const Preference pair(cost[j], j); pair.rank < 2) bench.row.push_back(pair);
+        if (const Preference pair(cost[j], j); pair.rank < 2) scratch.row.push_back(pair);
       }
-      const int64_t available = static_cast<int64_t>(bench.row.size());
+      const int64_t available = static_cast<int64_t>(scratch.row.size());
       // An overlap may be anything here, so the sum is bounded before it becomes an integer.
       const int64_t k = sum < static_cast<T>(available) ? static_cast<int64_t>(sum) : available;
       const int64_t taken = std::min(std::max(k, int64_t{1}), available);
-      std::partial_sort(bench.row.begin(), bench.row.begin() + taken, bench.row.end());
-      for (int64_t i = 0; i < taken; ++i) picks[g].push_back(bench.row[i].index);
+      std::partial_sort(scratch.row.begin(), scratch.row.begin() + taken, scratch.row.end());
+      for (int64_t i = 0; i < taken; ++i) picks[g].push_back(scratch.row[i].index);
     }
   });
-  constexpr int64_t kNobody = -1, kSeveral = -2;
   std::fill_n(matched_gt, N, kNobody);
   std::fill_n(matched_iou, N, 0.0f);
   *num_fg = 0;
@@ -76,15 +78,10 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Ten
   check_shape(cost, "cost", "[B, G, N]", {-1, -1, -1});
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
   check_shape(iou, "iou", "[B, G, N]", {B, G, N});
-  if (num_gts) check_shape(*num_gts, "num_gts", "[B]", {B});
   check_floating(cost, "cost");
   check_floating(iou, "iou");
   check(topk >= 1, "topk must be at least 1, got ", topk);
-  std::vector<int64_t> counts(B, G);
-  if (num_gts) std::copy_n(dense(*num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
-  for (int64_t b = 0; b < B; ++b) {
-    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);
-  }
+  const std::vector<int64_t> counts = read_counts(num_gts, B, G);
   Tensor matched_gt = torch::stable::new_empty(cost, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(cost, {B, N}, ScalarType::Float);
   Tensor num_fg = torch::stable::new_empty(cost, {B}, ScalarType::Long);
@@ -92,8 +89,8 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Ten
   float* ious = matched_iou.mutable_data_ptr<float>();
   int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
   const auto run = [&](const auto& overlaps) {
-    parallel_items<char>(B, [&](char, int64_t b) {
-      match_image(Reader<double>(cost), overlaps, b, counts[b], N, topk, gts + b * N, ious + b * N, totals + b);
+    parallel_items<Picks>(B, [&](Picks& picks, int64_t b) {
+      match_image(Reader<double>(cost), overlaps, b, counts[b], N, topk, picks, gts + b * N, ious + b * N, totals + b);
     });
   };
   is_float64(iou) ? run(Reader<double>(iou)) : run(Reader<float>(iou));

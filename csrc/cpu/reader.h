@@ -4,6 +4,8 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "../common.h"
@@ -57,11 +59,17 @@ class Reader {
   int64_t strides_[3] = {};
 };
 
-inline void check_floating(const Tensor& t, const char* name) {
-  const ScalarType dtype = t.scalar_type();
-  const bool fits = dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-                    dtype == ScalarType::BFloat16;
-  check(fits, name, " must be float32, float64, float16 or bfloat16");
+// The real ground truths of each of B images, of G rows; rows past them are padding.
+inline std::vector<int64_t> read_counts(const std::optional<Tensor>& num_gts, int64_t B, int64_t G) {
+  std::vector<int64_t> counts(B, G);
+  if (!num_gts) return counts;
+  check_shape(*num_gts, "num_gts", "[B]", {B});
+  check_integer(*num_gts, "num_gts");
+  std::copy_n(dense(*num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
+  for (int64_t b = 0; b < B; ++b) {
+    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);
+  }
+  return counts;
 }
 
 }  // namespace yolox_ops

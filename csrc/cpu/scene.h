@@ -1,6 +1,8 @@
 // A batch for simota_cost and simota, as their tensors give it.
 #pragma once
 
+#include <limits>
+
 #include "anchors.h"
 #include "reader.h"
 
@@ -22,10 +24,16 @@ struct SceneTensors {
     check_shape(strides, "strides", "[N]", {N});
     check_shape(gt_boxes, "gt_boxes", "[B, G, 4]", {B, -1, 4});
     check_shape(gt_labels, "gt_labels", "[B, G]", {B, gt_boxes.size(1)});
-    if (num_gts) check_shape(*num_gts, "num_gts", "[B]", {B});
     check_floating(pred_boxes, "pred_boxes");
     check_floating(cls_logits, "cls_logits");
     if (obj_logits) check_floating(*obj_logits, "obj_logits");
+    check_floating(anchor_points, "anchor_points");
+    check_floating(strides, "strides");
+    check_floating(gt_boxes, "gt_boxes");
+    check_integer(gt_labels, "gt_labels");
+    // Candidates and ground truths of an image are numbered in 32 bits.
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    check(N < kMost && gt_boxes.size(1) < kMost, "N and G must be below 2^31 - 1, got ", N, " and ", gt_boxes.size(1));
   }
 };
 
@@ -43,7 +51,7 @@ struct Scene {
         obj_logits(has_obj ? *in.obj_logits : in.pred_boxes),
         anchors(in.anchor_points, in.strides, rule.center_radius),
         labels(B * G),
-        counts(B, G) {
+        counts(read_counts(in.num_gts, B, G)) {
     const Tensor dense_labels = dense(in.gt_labels, ScalarType::Long), dense_boxes = dense(in.gt_boxes, kDtype<T>);
     std::copy_n(dense_labels.const_data_ptr<int64_t>(), B * G, labels.begin());
     const T* p = dense_boxes.const_data_ptr<T>();
@@ -53,8 +61,7 @@ struct Scene {
       targets.push_back({p[0], p[1], p[2], p[3]});
       gt_boxes.push_back(load_box(p, Format::kCxcywh, Kind::kIou));
     }
-    if (in.num_gts) std::copy_n(dense(*in.num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
-    for (int64_t b = 0; b < B; ++b) check_image(b);
+    for (int64_t b = 0; b < B; ++b) check_gts(b);
   }
 
   // The argument of that name in score_odds.
@@ -69,13 +76,12 @@ struct Scene {
   Reader<T> pred_boxes, cls_logits, obj_logits;
   Anchors<T> anchors;
   std::vector<int64_t> labels;     // [B, G]
-  std::vector<int64_t> counts;     // [B], the real ground truths of an image; rows past them are padding
+  std::vector<int64_t> counts;     // [B], real ground truths
   std::vector<Target<T>> targets;  // [B, G]
   std::vector<Box<T>> gt_boxes;    // [B, G]
 
  private:
-  void check_image(int64_t b) const {
-    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);
+  void check_gts(int64_t b) const {
     for (int64_t g = 0; g < counts[b]; ++g) {
       const int64_t label = labels[b * G + g];
       check(label >= 0 && label < C, "gt_labels must be in [0, ", C, "), got ", label, " at image ", b, ", row ", g);
@@ -100,6 +106,12 @@ inline Rule parse_rule(double center_radius, const std::string& candidates, doub
                        double iou_weight, double iou_eps, int64_t topk) {
   check(candidates == "center" || candidates == "box_or_center",
         "candidates must be 'center' or 'box_or_center', got '", candidates, "'");
+  check(center_radius > 0 && center_radius < std::numeric_limits<double>::infinity(),
+        "center_radius must be positive and finite, got ", center_radius);
+  check_between(outside_penalty, "outside_penalty", 0, 1e9);
+  check_between(cls_weight, "cls_weight", 0, 1e6);
+  check_between(iou_weight, "iou_weight", 0, 1e6);
+  check_between(iou_eps, "iou_eps", 1e-30, 1);
   check(topk >= 1, "topk must be at least 1, got ", topk);
   return {center_radius, candidates == "box_or_center", outside_penalty, cls_weight, iou_weight, iou_eps, topk};
 }

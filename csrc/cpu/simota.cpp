@@ -43,7 +43,7 @@ YOLOX_OPS_SIMD double simd_sum_of_top(const Box<double>& gt, const BoxView<doubl
 
 // What one thread needs to match ground truths or settle conflicts.
 template <class T>
-struct Bench {
+struct Scratch {
   Pairs<T> pairs;
   std::vector<Preference> row;
   std::vector<T> top;
@@ -55,35 +55,35 @@ struct Matching {
   Image<T> image;
   std::vector<int32_t> picks;       // [gts, q], the candidates that a ground truth takes
   std::vector<int32_t> pick_count;  // [gts]
-  std::vector<int32_t> owner;       // [candidates], a ground truth or -1
+  std::vector<int32_t> owner;       // [candidates], a ground truth, kNobody or kSeveral
   std::vector<int32_t> conflicts;   // candidates that several ground truths took
   std::vector<int64_t> gts_begin;   // [candidates + 1]: where a candidate's ground truths begin in gts_inside
   std::vector<int32_t> gts_inside;  // ground truths in whose geometry a candidate lies, ascending
 };
 
-// A pair that pays the penalty costs at least this, as no cost is below -iou_weight * log(1 + iou_eps).
+// A pair that pays the penalty costs at least this: no cost is below -iou_weight * log(1 + iou_eps), iou_eps at most 1.
 double least_penalised(const Rule& rule) { return rule.outside_penalty - rule.iou_weight; }
 
 // Takes the k preferred candidates of ground truth g.
 template <class T>
-void pick(const Image<T>& image, Bench<T>& bench, int64_t g, int64_t k, int32_t* picks) {
+void pick(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k, int32_t* picks) {
   const int32_t* inside = image.inside.data() + image.inside_begin[g];
   const int64_t inside_count = image.inside_begin[g + 1] - image.inside_begin[g];
-  auto& row = bench.row;
+  auto& row = scratch.row;
   const auto prefer = [&](int64_t n, const auto& candidate, const auto& penalty) {
-    bench.pairs.resize(n);
-    for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, g, candidate(i));
-    image.cost(bench.pairs, n);
+    scratch.pairs.resize(n);
+    for (int64_t i = 0; i < n; ++i) image.gather(scratch.pairs, i, g, candidate(i));
+    image.cost(scratch.pairs, n);
     row.clear();
-    for (int64_t i = 0; i < n; ++i) row.emplace_back(bench.pairs.cost[i] + penalty(i), candidate(i));
+    for (int64_t i = 0; i < n; ++i) row.emplace_back(scratch.pairs.cost[i] + penalty(i), candidate(i));
     std::partial_sort(row.begin(), row.begin() + k, row.end());
   };
   if (inside_count >= k) prefer(inside_count, [&](int64_t i) { return inside[i]; }, [](int64_t) { return 0.0; });
   // The rare row that reaches beyond its own geometry.
   if (inside_count < k || row[k - 1].rank > 0 || row[k - 1].cost >= least_penalised(image.scene->rule)) {
-    bench.penalty.assign(image.size(), image.scene->rule.outside_penalty);
-    for (int64_t i = 0; i < inside_count; ++i) bench.penalty[inside[i]] = 0.0;
-    prefer(image.size(), [](int64_t i) { return i; }, [&](int64_t i) { return bench.penalty[i]; });
+    scratch.penalty.assign(image.size(), image.scene->rule.outside_penalty);
+    for (int64_t i = 0; i < inside_count; ++i) scratch.penalty[inside[i]] = 0.0;
+    prefer(image.size(), [](int64_t i) { return i; }, [&](int64_t i) { return scratch.penalty[i]; });
   }
   for (int64_t i = 0; i < k; ++i) picks[i] = static_cast<int32_t>(row[i].index);
 }
@@ -96,16 +96,15 @@ void pick_all(Matching<T>& m) {
   m.picks.resize(image.gts * q);
   m.pick_count.resize(image.gts);
   torch::stable::parallel_for(0, image.gts, kGrain, [&](int64_t begin, int64_t end) {
-    Bench<T> bench;
-    bench.top.resize(q);
+    Scratch<T> scratch;
+    scratch.top.resize(q);
     for (int64_t g = begin; g < end; ++g) {
-      const T sum = simd_sum_of_top(image.gt_box(g), image.boxes.view(), image.size(), bench.top.data(), q);
+      const T sum = simd_sum_of_top(image.gt_box(g), image.boxes.view(), image.size(), scratch.top.data(), q);
       const int64_t k = std::clamp(static_cast<int64_t>(sum), int64_t{1}, q);
-      pick(image, bench, g, k, &m.picks[g * q]);
+      pick(image, scratch, g, k, &m.picks[g * q]);
       m.pick_count[g] = static_cast<int32_t>(k);
     }
   });
-  constexpr int32_t kNobody = -1, kSeveral = -2;
   m.owner.assign(image.size(), kNobody);
   m.conflicts.clear();
   for (int64_t g = 0; g < image.gts; ++g) {
@@ -136,17 +135,17 @@ void invert_inside(Matching<T>& m) {
 
 // The ground truth of lowest cost for a candidate, over all of the image, whoever took it.
 template <class T>
-int32_t cheapest_gt(const Matching<T>& m, Bench<T>& bench, int32_t candidate) {
+int32_t cheapest_gt(const Matching<T>& m, Scratch<T>& scratch, int32_t candidate) {
   const Image<T>& image = m.image;
   const Rule& rule = image.scene->rule;
   const int32_t* around = m.gts_inside.data() + m.gts_begin[candidate];
   const int32_t* around_end = m.gts_inside.data() + m.gts_begin[candidate + 1];
   const auto best_of = [&](int64_t n, const auto& gt, const auto& penalty) {
-    bench.pairs.resize(n);
-    for (int64_t i = 0; i < n; ++i) image.gather(bench.pairs, i, gt(i), candidate);
-    image.cost(bench.pairs, n);
-    Preference best(bench.pairs.cost[0] + penalty(gt(0)), gt(0));
-    for (int64_t i = 1; i < n; ++i) best = std::min(best, Preference(bench.pairs.cost[i] + penalty(gt(i)), gt(i)));
+    scratch.pairs.resize(n);
+    for (int64_t i = 0; i < n; ++i) image.gather(scratch.pairs, i, gt(i), candidate);
+    image.cost(scratch.pairs, n);
+    Preference best(scratch.pairs.cost[0] + penalty(gt(0)), gt(0));
+    for (int64_t i = 1; i < n; ++i) best = std::min(best, Preference(scratch.pairs.cost[i] + penalty(gt(i)), gt(i)));
     return best;
   };
   if (around < around_end) {
@@ -167,8 +166,8 @@ void settle_conflicts(Matching<T>& m) {
   m.conflicts.erase(std::unique(m.conflicts.begin(), m.conflicts.end()), m.conflicts.end());
   invert_inside(m);
   torch::stable::parallel_for(0, m.conflicts.size(), kGrain, [&](int64_t begin, int64_t end) {
-    Bench<T> bench;
-    for (int64_t i = begin; i < end; ++i) m.owner[m.conflicts[i]] = cheapest_gt(m, bench, m.conflicts[i]);
+    Scratch<T> scratch;
+    for (int64_t i = begin; i < end; ++i) m.owner[m.conflicts[i]] = cheapest_gt(m, scratch, m.conflicts[i]);
   });
 }
 

@@ -23,7 +23,7 @@ Method parse_method(const std::string& method) {
 }
 
 template <class T>
-struct Rule {
+struct NmsRule {
   Method method;
   T sigma, iou_threshold, score_threshold;
 };
@@ -36,7 +36,7 @@ struct Pick {
 
 // Soft-NMS (Bodla et al. 2017, fig. 2) of the boxes in the tree; returns how many picks it wrote.
 template <class T>
-YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const Rule<T>& rule, int64_t most, Pick<T>* picks) {
+YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const NmsRule<T>& rule, int64_t most, Pick<T>* picks) {
   const Method method = rule.method;
   const T floor = rule.score_threshold, limit = method == Method::kGaussian ? T(0) : rule.iou_threshold;
   const auto hard = [](T) __attribute__((always_inline)) { return kNaN<T>; };
@@ -63,10 +63,10 @@ YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const Rule<T>& rule, int64
   return count;
 }
 
-YOLOX_OPS_SIMD int64_t pick(BoxTree<float>& tree, const Rule<float>& rule, int64_t most, Pick<float>* picks) {
+YOLOX_OPS_SIMD int64_t pick(BoxTree<float>& tree, const NmsRule<float>& rule, int64_t most, Pick<float>* picks) {
   return pick_boxes(tree, rule, most, picks);
 }
-YOLOX_OPS_SIMD int64_t pick(BoxTree<double>& tree, const Rule<double>& rule, int64_t most, Pick<double>* picks) {
+YOLOX_OPS_SIMD int64_t pick(BoxTree<double>& tree, const NmsRule<double>& rule, int64_t most, Pick<double>* picks) {
   return pick_boxes(tree, rule, most, picks);
 }
 
@@ -183,7 +183,7 @@ void plant(Scratch<T>& scratch, const T* boxes, const T* scores, const Item* mem
 }
 
 template <class T>
-void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Format format, const Rule<T>& rule,
+void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Format format, const NmsRule<T>& rule,
          Tensor& indices, Tensor& decayed, Tensor& counts) {
   const int64_t B = boxes.size(0), N = boxes.size(1), K = indices.size(1);
   const T* box = boxes.const_data_ptr<T>();
@@ -273,8 +273,8 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& s
   const int64_t* label = labels ? dense_labels->const_data_ptr<int64_t>() : nullptr;
   const auto go = [&]<class T>(T) {
     // A pair that does not overlap never decays, which a negative threshold would ask for.
-    const Rule<T> rule{rule_method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
-                       static_cast<T>(score_threshold)};
+    const NmsRule<T> rule{rule_method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
+                          static_cast<T>(score_threshold)};
     run<T>(dense_boxes, dense_scores, label, format, rule, indices, decayed, counts);
   };
   dtype == ScalarType::Double ? go(double{}) : go(float{});

@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_at_least, check_float, check_integer, check_same_device, check_shape
+from yolox_ops._check import (
+    check_at_least,
+    check_float,
+    check_integer,
+    check_same_device,
+    check_shape,
+    check_whole,
+)
 from yolox_ops.assignment import Assignment
 
 torch.library.define(
@@ -55,6 +62,7 @@ def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *,
         ValueError: a shape, device or topk does not fit; on the CPU also a num_gts outside [0, G]. TypeError: a dtype
         does not fit.
     """
+    check_whole("topk", topk)
     _check(cost, iou, num_gts, topk)
     counts = None if num_gts is None else num_gts.detach()
     return Assignment(*torch.ops.yolox_ops.dynamic_k_match(cost.detach(), iou.detach(), counts, topk))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_at_least
+from yolox_ops._check import check_at_least, check_whole
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.simota_cost import SCENE_SCHEMA, check_scene
 
@@ -63,7 +63,8 @@ def simota(
         candidates: "center", or "box_or_center" (Megvii 0.3, mmdetection): a candidate lies in a box or its centre
             region, and is unpenalised in both.
         outside_penalty: what a pair outside the region pays. No rounding follows from its size: among pairs that pay,
-            the cost below it decides. The default exceeds any cost of up to 9999 classes.
+            the cost below it decides. At most 1e9. The default exceeds any cost of up to 9999 classes.
+        cls_weight, iou_weight: at most 1e6. iou_eps: 1e-30 to 1.
         topk: largest IoUs that k is estimated from.
 
     Returns:
@@ -78,6 +79,7 @@ def simota(
     tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
     check_scene(*tensors, *rule)
+    check_whole("topk", topk)
     check_at_least("topk", topk, 1)
     detached = (None if t is None else t.detach() for t in tensors)
     return Assignment(*torch.ops.yolox_ops.simota(*detached, *rule, topk))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from yolox_ops._check import (
-    check_at_least,
+    check_between,
     check_choice,
     check_float,
     check_integer,
@@ -81,10 +81,10 @@ def check_scene(
     )
     check_positive("center_radius", center_radius)
     check_choice("candidates", candidates, ("center", "box_or_center"))
-    check_at_least("outside_penalty", outside_penalty, 0)
-    check_at_least("cls_weight", cls_weight, 0)
-    check_at_least("iou_weight", iou_weight, 0)
-    check_positive("iou_eps", iou_eps)
+    check_between("outside_penalty", outside_penalty, 0, 1e9)
+    check_between("cls_weight", cls_weight, 0, 1e6)
+    check_between("iou_weight", iou_weight, 0, 1e6)
+    check_between("iou_eps", iou_eps, 1e-30, 1)
 
 
 @torch.library.register_fake("yolox_ops::simota_cost")

@@ -14,6 +14,7 @@ from yolox_ops._check import (
     check_positive,
     check_same_device,
     check_shape,
+    check_whole,
     wide_dtype,
 )
 
@@ -103,7 +104,7 @@ def batched_soft_nms(
             IoU > iou_threshold multiplies its score by 1 - IoU. "gaussian": multiplies it by exp(-IoU^2 / sigma).
             "mean_gaussian": the same where IoU > iou_threshold, with the mean score of the label's remaining boxes
             for sigma.
-        sigma: above 0. iou_threshold: at least 0.
+        sigma: positive and finite. iou_threshold: at least 0.
         score_threshold: a box whose score is below it, at first or once decayed, is dropped.
         max_detections: at most so many boxes an image; None: no limit.
         fmt: what a box's four numbers are, "xyxy", "xywh" or "cxcywh".
@@ -117,6 +118,8 @@ def batched_soft_nms(
     Raises:
         ValueError: a shape, device or value does not fit. TypeError: a dtype does not.
     """
+    if max_detections is not None:
+        check_whole("max_detections", max_detections)
     _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, max_detections, fmt)
     most = -1 if max_detections is None else max_detections
     return SoftNMS(
