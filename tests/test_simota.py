@@ -20,6 +20,12 @@ RULES = [
     {"topk": 3, "cls_weight": 0.5, "iou_weight": 1.0, "iou_eps": 1e-3},
     {"topk": 500, "outside_penalty": 2.0, "center_radius": 1.0},
     {"outside_penalty": 0.0},
+    {
+        "outside_penalty": 1.0,
+        "cls_weight": 0.0,
+        "iou_weight": 10.0,
+        "iou_eps": 1.0,
+    },  # costs are negative: a penalised pair may win
 ]
 
 
