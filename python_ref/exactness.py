@@ -8,14 +8,14 @@ from python_ref.dynamic_k_match import cheapest, cheapest_gt, dynamic_k, dynamic
 NEAR = 1e-5
 
 
-def near(cost: float, other: float) -> bool:
-    """Whether float32 may see two costs in either order. Far beyond 1 a float32 has fewer digits after the point, and
-    a penalty of 1e6 does not count, as no kernel adds it in float32."""
-    size = max(1.0, min(abs(cost), abs(other)) % 1e5 / 10)
-    return cost == other or abs(cost - other) <= NEAR * size
+def near(cost: float, other: float, penalty: float) -> bool:
+    """Whether float32 may see two costs in either order: within 1e-5, beyond a cost of 10 within 1e-6 of it, as float32
+    has no more digits. The penalty does not count, as no kernel adds it in float32."""
+    size = min(abs(c - penalty) if c >= penalty else abs(c) for c in (cost, other))
+    return cost == other or abs(cost - other) <= NEAR * max(1.0, size / 10)
 
 
-def possible_picks(cost_row: list[float], iou_row: list[float], topk: int) -> tuple[set[int], set[int]]:
+def possible_picks(cost_row: list[float], iou_row: list[float], topk: int, penalty: float) -> tuple[set[int], set[int]]:
     """Anchors that a ground truth must take, and those that it may take."""
     total = sum(sorted(iou_row, reverse=True)[:topk])
     ks = {dynamic_k(iou_row, topk), max(1, int(total - NEAR)), max(1, int(total + NEAR))}
@@ -23,7 +23,9 @@ def possible_picks(cost_row: list[float], iou_row: list[float], topk: int) -> tu
     for k in ks:
         picks = cheapest(cost_row, k)
         last = cost_row[picks[-1]] if picks else math.inf
-        doubtful = {j for j, cost in enumerate(cost_row) if cost != math.inf and cost != last and near(cost, last)}
+        doubtful = {
+            j for j, cost in enumerate(cost_row) if cost != math.inf and cost != last and near(cost, last, penalty)
+        }
         doubtful |= {picks[-1]} if doubtful else set()
         sure = set(picks) - doubtful
         must = sure if must is None else must & sure
@@ -31,19 +33,22 @@ def possible_picks(cost_row: list[float], iou_row: list[float], topk: int) -> tu
     return must or set(), may
 
 
-def check_matching(matched_gt: list[int], cost: list[list[float]], iou: list[list[float]], topk: int = 10) -> int:
-    """Raises AssertionError unless the matching is right; returns how many anchors made use of the allowance."""
+def check_matching(
+    matched_gt: list[int], cost: list[list[float]], iou: list[list[float]], topk: int = 10, penalty: float = 1e6
+) -> int:
+    """Raises AssertionError unless the matching is right; returns how many anchors made use of the allowance. `penalty`
+    is the outside_penalty that is in the costs."""
     exact, _, _ = dynamic_k_match(cost, iou, topk)
     if matched_gt == exact:
         return 0
-    picks = [possible_picks(cost_row, iou_row, topk) for cost_row, iou_row in zip(cost, iou, strict=True)]
+    picks = [possible_picks(*rows, topk, penalty) for rows in zip(cost, iou, strict=True)]
     for j, found in enumerate(matched_gt):
         must = {i for i, (sure, _) in enumerate(picks) if j in sure}
         may = {i for i, (_, open_) in enumerate(picks) if j in open_}
         allowed = {i for i in may if must <= {i}} | (set() if must else {-1})
         if len(may) > 1:
             best = cheapest_gt(cost, j)
-            allowed |= {i for i in range(len(cost)) if near(cost[i][j], cost[best][j])} | {best}
+            allowed |= {i for i in range(len(cost)) if near(cost[i][j], cost[best][j], penalty)} | {best}
         costs = [preference(row[j], i) for i, row in enumerate(cost)]
         assert found in allowed, f"anchor {j} went to {found}, allowed {sorted(allowed)}, costs {costs}"
     return sum(found != wanted for found, wanted in zip(matched_gt, exact, strict=True))

@@ -41,7 +41,7 @@ def check_against_reference(result, scene: Scene, **rule) -> int:
             assert set(matched_gt) <= {-1}
             continue
         cost, iou = reference_cost(*image, **rule)
-        used += check_matching(matched_gt, cost, iou, topk)
+        used += check_matching(matched_gt, cost, iou, topk, rule.get("outside_penalty", 1e6))
         expected = [0.0 if gt < 0 else iou[gt][j] for j, gt in enumerate(matched_gt)]
         assert_close(result.matched_iou[b], torch.tensor(expected), rtol=1e-6, atol=1e-6)
     return used
