@@ -11,12 +11,12 @@ import yolox_ops
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
-def implementations(op: str) -> list:
-    """Pytest parameters: functions with the public signature that take and return CPU tensors."""
-    public = getattr(yolox_ops, op)
+def implementations(name: str) -> list:
+    """Pytest parameters: functions with the public signature of yolox_ops.<name> that take and return CPU tensors."""
+    public = getattr(yolox_ops, name)
     found = [pytest.param(public, id="cpp")]
-    if torch.cuda.is_available():
-        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"yolox_ops::{op}", "CUDA")
+    kernel = f"yolox_ops::{name.removeprefix('batched_')}"
+    if torch.cuda.is_available() and torch._C._dispatch_has_kernel_for_dispatch_key(kernel, "CUDA"):
 
         def on_cuda(*args, **kwargs):
             args, kwargs = tree_map_only(torch.Tensor, lambda t: t.cuda(), (args, kwargs))

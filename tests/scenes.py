@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmarks.scenes import grid
+
 
 class Scene(NamedTuple):
     """The positional arguments of simota."""
@@ -35,16 +37,6 @@ class Scene(NamedTuple):
         )
 
 
-def grid(height: int, width: int, strides: Sequence[int] = (8, 16, 32)) -> tuple[Tensor, Tensor]:
-    """anchor_points [N, 2] and strides [N] of a YOLOX detector."""
-    points, sizes = [], []
-    for stride in strides:
-        y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
-        points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
-        sizes.append(torch.full((len(points[-1]),), float(stride)))
-    return torch.cat(points), torch.cat(sizes)
-
-
 def random_gts(shape: Sequence[int], extent: float, generator: torch.Generator, margin: float = 12.0) -> Tensor:
     """[*shape, 4]; centres may lie up to `margin` pixels outside the image."""
     centre = torch.rand(*shape, 2, generator=generator) * (extent + 2 * margin) - margin
@@ -57,7 +49,7 @@ def random_scene(
 ) -> Scene:
     """Predictions scattered around their anchors, some of them close to a ground truth."""
     generator = torch.Generator().manual_seed(seed)
-    points, strides = grid(size, size)
+    points, strides = grid(size)
     B, N, G = len(counts), len(points), max(counts) + pad
     centre = points + torch.randn(B, N, 2, generator=generator) * strides[:, None]
     extent = torch.exp(torch.randn(B, N, 2, generator=generator) * 0.5) * strides[:, None] * 3

@@ -1,5 +1,6 @@
 """The tree shows the architecture: every op has its rooms, and what is registered is whole."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,29 @@ import torch
 import yolox_ops
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+OP_TABLE = README.split("## Build")[0]
 OPS = sorted(path.stem for path in (ROOT / "yolox_ops/ops").glob("*.py") if path.stem != "__init__")
+CUDA_KERNELS = [path for path in (ROOT / "csrc/cuda").glob("*.cu") if path.stem != "build_info"]
 ROOMS = ["csrc/cpu/{}.cpp", "python_ref/{}.py", "tests/test_{}.py", "benchmarks/bench_{}.py"]
 
 
-def test_the_ops_are_those_of_the_readme():
-    table = (ROOT / "README.md").read_text()
-    assert OPS == ["aligned_iou", "dynamic_k_match", "pairwise_iou", "simota", "simota_cost", "soft_nms"]
-    assert all(f"| `{op}`" in table for op in OPS)
+def test_the_readme_lists_every_op():
+    assert sorted(re.findall(r"^\| `(\w+)`", OP_TABLE, re.MULTILINE)) == OPS
+
+
+def test_the_readme_tells_which_ops_have_a_cuda_kernel():
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| ([^|]*) \|", OP_TABLE, re.MULTILINE)
+    assert {op for op, cuda in rows if cuda != "no"} == {path.stem for path in CUDA_KERNELS}
+
+
+def test_the_readme_example_runs():
+    code = README.split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assignment = names["assignment"]
+    assert assignment.matched_gt.shape == assignment.matched_iou.shape == (2, 6400)
+    assert assignment.num_fg[0] > 0 and assignment.num_fg[1] == 0
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -48,6 +64,8 @@ def test_nothing_is_implemented_without_a_schema():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_is_served_by_the_cuda_library():
     assert yolox_ops.build_info()["cuda"].startswith("CUDA C++ (_C_cuda.so")
+    for path in CUDA_KERNELS:
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"yolox_ops::{path.stem}", "CUDA")
 
 
 def test_build_info_names_versions_and_servers():

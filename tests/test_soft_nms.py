@@ -1,5 +1,4 @@
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import ensemble_boxes
 import pytest
@@ -167,13 +166,14 @@ def test_strides_do_not_matter(run):
     torch.testing.assert_close(spread, run(boxes[:1].repeat(9, 1), scores[:1].repeat(9), labels[:1].repeat(9)))
 
 
+@pytest.mark.parametrize("run", implementations("batched_soft_nms"))
 @each_method
 @pytest.mark.parametrize("most", [None, 300])
-def test_batch_equals_loop(method, most):
+def test_batch_equals_loop(run, method, most):
     boxes, scores, labels = sample(4, 700, extent=400)
     scores[2] = 0
     for groups, stacked in ((labels, labels), ([None] * 4, None)):
-        indices, decayed, counts = batched_soft_nms(boxes, scores, stacked, method=method, max_detections=most)
+        indices, decayed, counts = run(boxes, scores, stacked, method=method, max_detections=most)
         assert indices.shape == decayed.shape == (4, most or 700) and counts[2] == 0
         for b, count in enumerate(counts.tolist()):
             alone = soft_nms(boxes[b], scores[b], groups[b], method=method, max_detections=most)
@@ -181,10 +181,11 @@ def test_batch_equals_loop(method, most):
             assert (indices[b, count:] == -1).all() and (decayed[b, count:] == 0).all()
 
 
+@pytest.mark.parametrize("run", implementations("batched_soft_nms"))
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)])
-def test_empty_batches(shape):
+def test_empty_batches(run, shape):
     for most in (None, 2):
-        indices, decayed, counts = batched_soft_nms(torch.zeros(*shape, 4), torch.zeros(shape), max_detections=most)
+        indices, decayed, counts = run(torch.zeros(*shape, 4), torch.zeros(shape), max_detections=most)
         assert indices.shape == decayed.shape == (shape[0], min(shape[1], 2 if most else shape[1]))
         assert counts.tolist() == [0] * shape[0]
 
@@ -194,28 +195,6 @@ def test_empty_batches(shape):
 def test_5000_boxes(run, method):
     boxes, scores, labels = sample(5000, kinds=20, extent=600)
     assert check_run(run, boxes, scores, labels, method=method) <= 100
-
-
-@each_method
-def test_thread_counts_agree(method):
-    boxes, scores, labels = sample(3, 3000, kinds=40, extent=600)
-    threads, results = torch.get_num_threads(), []
-    try:
-        for count in (1, 2, 5):
-            torch.set_num_threads(count)
-            results.append([batched_soft_nms(boxes, scores, groups, method=method) for groups in (labels, None)])
-    finally:
-        torch.set_num_threads(threads)
-    for result in results[1:]:
-        torch.testing.assert_close(result, results[0], rtol=0, atol=0)
-
-
-def test_many_python_threads_at_once():
-    boxes, scores, labels = sample(2, 900, extent=300)
-    expected = batched_soft_nms(boxes, scores, labels)
-    with ThreadPoolExecutor(8) as pool:
-        for result in pool.map(lambda _: batched_soft_nms(boxes, scores, labels), range(64)):
-            torch.testing.assert_close(result, expected, rtol=0, atol=0)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,51 @@
+"""Rules to assign by, and when an assignment counts as right."""
+
+import torch
+from scenes import Scene
+from torch.testing import assert_close
+
+from benchmarks.scenes import grid
+from python_ref.exactness import check_matching
+from python_ref.simota_cost import simota_cost as reference_cost
+
+RULES = [
+    {},
+    {"center_radius": 2.5, "candidates": "box_or_center", "outside_penalty": 1e5},
+    {"topk": 3, "cls_weight": 0.5, "iou_weight": 1.0, "iou_eps": 1e-3},
+    {"topk": 500, "outside_penalty": 2.0, "center_radius": 1.0},
+    {"outside_penalty": 0.0},
+    # Costs are negative: a penalised pair may win.
+    {"outside_penalty": 1.0, "cls_weight": 0.0, "iou_weight": 10.0, "iou_eps": 1.0},
+]
+
+
+def check_against_reference(result, scene: Scene, **rule) -> int:
+    """Every image of the result against python_ref; returns how many anchors used the allowance for rounding."""
+    topk = rule.pop("topk", 10)
+    used = 0
+    for b in range(len(scene.pred_boxes)):
+        image = scene.image(b)
+        matched_gt = result.matched_gt[b].tolist()
+        assert result.num_fg[b] == sum(gt >= 0 for gt in matched_gt)
+        if not image[5]:
+            assert set(matched_gt) <= {-1}
+            continue
+        cost, iou = reference_cost(*image, **rule)
+        used += check_matching(matched_gt, cost, iou, topk, rule.get("outside_penalty", 1e6))
+        expected = [0.0 if gt < 0 else iou[gt][j] for j, gt in enumerate(matched_gt)]
+        assert_close(result.matched_iou[b], torch.tensor(expected), rtol=1e-6, atol=1e-6)
+    return used
+
+
+def tensors(scene: Scene, change) -> Scene:
+    return Scene(*(None if t is None else change(t) for t in scene))
+
+
+def one_gt(gt, size=64):
+    """A scene of one ground truth in which every anchor predicts that box, with equal logits: all costs are equal."""
+    points, strides = grid(size)
+    N = len(points)
+    pred = torch.tensor(gt, dtype=torch.float32).expand(1, N, 4)
+    boxes = torch.tensor([[gt]], dtype=torch.float32)
+    labels = torch.zeros(1, 1, dtype=torch.long)
+    return Scene(pred, torch.zeros(1, N, 1), torch.zeros(1, N), points, strides, boxes, labels, None)
