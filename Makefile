@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # What a sanitized library needs in the process that loads it. Python itself leaks by design.
-SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=undefined -DYOLOX_OPS_ONE_LEVEL -O1 -g
+SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DYOLOX_OPS_ONE_LEVEL -O1 -g
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
 .PHONY: demo build test lint bench audit sanitize clean

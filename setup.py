@@ -1,7 +1,7 @@
 """Builds yolox_ops/_C.so from csrc/cpu and, where nvcc is found, yolox_ops/_C_cuda.so from csrc/cuda, with ninja.
 
-Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last),
-YOLOX_OPS_BUILD (folder of the object files).
+Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last,
+for _C.so), YOLOX_OPS_BUILD (folder of the object files).
 """
 
 import os
@@ -26,7 +26,7 @@ BUILD = Path(os.environ.get("YOLOX_OPS_BUILD", "build/native"))
 
 
 def find_torch() -> Path | None:
-    """The folder of the newest usable torch: the target environment's, else one that this build brought."""
+    """The folder of the first torch that is new enough: the target environment's, or one that this build brought."""
     for root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *sys.path):
         version = Path(root) / "torch/version.py"
         found = re.search(r"__version__ = '(\d+)\.(\d+)", version.read_text()) if version.is_file() else None
@@ -41,12 +41,14 @@ def find_nvcc() -> str | None:
 
 
 def gencode(nvcc: str) -> str:
-    """Machine code for every architecture that this toolkit knows, and PTX of the last for those to come."""
+    """Machine code for the architectures asked for, or for those of CUDA_ARCHS that this toolkit knows, and PTX of the
+    last for GPUs to come."""
     known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
-    wanted = os.environ.get("YOLOX_OPS_CUDA_ARCHS", "").replace(",", " ").split() or CUDA_ARCHS
-    archs = [a for a in wanted if f"compute_{a}" in known]
-    if not archs:
-        sys.exit(f"yolox_ops: {nvcc} knows none of the architectures {' '.join(wanted)}")
+    wanted = os.environ.get("YOLOX_OPS_CUDA_ARCHS", "").replace(",", " ").split()
+    unknown = [a for a in wanted if f"compute_{a}" not in known]
+    archs = wanted or [a for a in CUDA_ARCHS if f"compute_{a}" in known]
+    if unknown or not archs:
+        sys.exit(f"yolox_ops: {nvcc} does not know the architectures {' '.join(unknown or CUDA_ARCHS)}")
     codes = [f"-gencode arch=compute_{a},code=sm_{a}" for a in archs]
     return " ".join([*codes, f"-gencode arch=compute_{archs[-1]},code=compute_{archs[-1]}"])
 
@@ -88,7 +90,7 @@ class NinjaBuild(build_ext):
         if torch is None:
             sys.exit("yolox_ops: torch 2.11 or newer is needed to compile against: pip install 'torch>=2.11'")
         if cxx is None:
-            sys.exit("yolox_ops: no C++ compiler found: install g++ 11 or newer (Debian: apt install g++) or set CXX")
+            sys.exit("yolox_ops: no C++ compiler found: install g++ 12 or newer (Debian: apt install g++) or set CXX")
         output = Path(self.get_ext_fullpath(ext.name)).resolve()
         plan = BUILD / f"{output.stem}.ninja"
         for folder in (output.parent, BUILD):

@@ -87,6 +87,17 @@ def test_a_term_stops_at_100(run):
 
 
 @each_implementation
+def test_no_overlap_costs_18_and_a_bit(run):
+    # Megvii's -log(0 + 1e-8) = 18.420681, which counts three times.
+    scene = random_scene([1], size=32, pad=0)
+    scene.pred_boxes[..., :2] = 500.0
+    cost = run(*scene, cls_weight=0.0, outside_penalty=0.0).cost
+    near = cost.isfinite()
+    assert near.any()
+    assert_close(cost[near], torch.full_like(cost[near], 3 * 18.420681), rtol=0, atol=1e-5)
+
+
+@each_implementation
 def test_nan_and_infinity(run):
     scene = random_scene([5], classes=4, seed=3)
     scene.pred_boxes[0, ::4, 0] = math.nan

@@ -12,7 +12,7 @@ YOLOX_OPS_EXPORT const char* yolox_ops_compiler() {
 
 YOLOX_OPS_EXPORT const char* yolox_ops_simd_level() {
 #if defined(__x86_64__) && !defined(YOLOX_OPS_ONE_LEVEL)
-  // The same three levels as YOLOX_OPS_SIMD in lanes.h.
+  // The same three levels as YOLOX_OPS_SIMD in simd.h.
   if (__builtin_cpu_supports("x86-64-v4")) return "x86-64-v4 (AVX-512)";
   if (__builtin_cpu_supports("x86-64-v3")) return "x86-64-v3 (AVX2)";
 #endif

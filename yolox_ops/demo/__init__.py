@@ -29,7 +29,7 @@ def run_assign(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in EXTRAS:
             raise
-        raise SystemExit(f"the demo needs {error.name}: pip install 'yolox_ops[demo]'") from error
+        raise SystemExit(f"the demo needs {error.name}: pip install '.[demo]' in the yolox_ops checkout") from error
     run(args.out, args.seed, args.images, args.size, args.device)
     return 0
 

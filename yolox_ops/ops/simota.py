@@ -1,5 +1,7 @@
 """simota: SimOTA label assignment of a whole batch in one op."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,10 +13,10 @@ torch.library.define("yolox_ops::simota", f"({SCENE_SCHEMA}, int topk) -> (Tenso
 
 
 @torch.library.register_fake("yolox_ops::simota")
-def _(pred_boxes: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+def _(pred_boxes: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     *scene, topk = rest
-    check_scene(pred_boxes, *scene)  # type: ignore[arg-type]  # the schema has typed the rest
-    check_at_least("topk", topk, 1)  # type: ignore[arg-type]
+    check_scene(pred_boxes, *scene)
+    check_at_least("topk", topk, 1)
     images, anchors = pred_boxes.shape[:2]
     return (
         pred_boxes.new_empty((images, anchors), dtype=torch.int64),

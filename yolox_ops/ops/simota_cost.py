@@ -1,6 +1,6 @@
 """simota_cost: SimOTA's cost of every pair of ground truth and anchor, written out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,10 +88,16 @@ def check_scene(
 
 
 @torch.library.register_fake("yolox_ops::simota_cost")
-def _(pred_boxes: Tensor, cls_logits: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
-    check_scene(pred_boxes, cls_logits, *rest)  # type: ignore[arg-type]  # the schema has typed the rest
-    gt_boxes = rest[3]
-    assert isinstance(gt_boxes, Tensor)
+def _(
+    pred_boxes: Tensor,
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,
+    *rest: Any,
+) -> tuple[Tensor, Tensor]:
+    check_scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, *rest)
     shape = (pred_boxes.shape[0], gt_boxes.shape[1], pred_boxes.shape[1])
     return pred_boxes.new_empty(shape, dtype=torch.float64), pred_boxes.new_empty(shape, dtype=wide_dtype(pred_boxes))
 
