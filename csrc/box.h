@@ -63,7 +63,7 @@ YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b) {
   return iou(a, b, unite);
 }
 
-// GIoU: Rezatofighi et al. 2019, eq. 1. DIoU, CIoU: Zheng et al. 2020, eqs. 7 and 10-12. Every 0 / 0 is 0.
+// GIoU: Rezatofighi et al. 2019, eq. 1. DIoU, CIoU: Zheng et al. 2020, eqs. 7 and 10-12. Division by 0 gives 0.
 template <Kind kind, class T>
 YOLOX_OPS_INLINE T similarity(const Box<T>& a, const Box<T>& b) {
   T unite;

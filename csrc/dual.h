@@ -74,4 +74,11 @@ YOLOX_OPS_INLINE Box<D> fixed_box(const Box<T>& b) {
   return {D(b.x1), D(b.y1), D(b.x2), D(b.y2), D(b.area), D(b.angle)};
 }
 
+// similarity as a function of its first box or of its second. The order matters where two corners are equal: both
+// gradients then follow the same choice between them.
+template <Kind kind, bool first, class D>
+YOLOX_OPS_INLINE D similarity_by(const Box<D>& own, const Box<D>& other) {
+  return first ? similarity<kind>(own, other) : similarity<kind>(other, own);
+}
+
 }  // namespace yolox_ops

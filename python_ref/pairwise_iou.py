@@ -22,10 +22,8 @@ def area(box: Box, fmt: str) -> float:
 
 
 def ratio(a: float, b: float) -> float:
-    """a / b, where 0 / 0 is 0."""
-    if b == 0:
-        return 0.0 if a == 0 else math.copysign(math.inf, a)
-    return a / b
+    """a / b, where division by 0 gives 0."""
+    return a / b if b else 0.0
 
 
 def similarity(box1: Box, box2: Box, fmt: str = "xyxy", kind: str = "iou", alpha: float | None = None) -> float:

@@ -7,7 +7,7 @@ from impls import DTYPES, check_compiles, check_registration, implementations, s
 
 from python_ref.pairwise_iou import pairwise_iou as reference
 from python_ref.pairwise_iou import similarity
-from yolox_ops import pairwise_iou
+from yolox_ops import aligned_iou, pairwise_iou
 
 FORMATS = ["xyxy", "xywh", "cxcywh"]
 KINDS = ["iou", "giou", "diou", "ciou"]
@@ -146,6 +146,19 @@ def test_gradients(run, fmt, kind):
     boxes2 = random_boxes(5, fmt=fmt, seed=1).double()
     inputs = boxes1.requires_grad_(), boxes2.requires_grad_()
     torch.autograd.gradcheck(lambda a, b: run(a, b, fmt=fmt, kind=kind), inputs)
+
+
+@each_implementation
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_at_a_tie_follow_one_choice(run, kind):
+    boxes = torch.cat([ODD_BOXES[[0, 0, 1, 7, 8]], torch.tensor([[3.0, 2, 10, 10], [0, 2, 12, 10]])])
+    first, second = (b.clone().requires_grad_() for b in (boxes.repeat_interleave(7, 0), boxes.repeat(7, 1)))
+    aligned = torch.autograd.grad(aligned_iou(first, second, kind=kind).sum(), (first, second))
+    pairwise = torch.autograd.grad(run(first[:, None], second[:, None], kind=kind).sum(), (first, second))
+    torch.testing.assert_close(pairwise, aligned, rtol=1e-5, atol=1e-7)
+    # Moving both alike changes nothing.
+    together = (pairwise[0] + pairwise[1])[:, :2] + (pairwise[0] + pairwise[1])[:, 2:]
+    torch.testing.assert_close(together, torch.zeros(49, 2), rtol=0, atol=1e-6)
 
 
 @each_implementation

@@ -61,7 +61,7 @@ Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt,
 }
 
 // Gradient of sum(grad * similarity) by `own`, [B, M, 4]; grad is read as [B, M, N] through its strides.
-template <class T>
+template <bool first, class T>
 void backward(const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3], Format format,
               Kind kind, Tensor& out) {
   using D = Dual<T, 4>;
@@ -79,7 +79,7 @@ void backward(const Tensor& own, const Tensor& other, const T* grad, const int64
           const T g = grad[b * stride[0] + i * stride[1] + j * stride[2]];
           if (g == T(0)) continue;
           const Box<T> fixed = load_box(q + (b * N + j) * 4, format, kind);
-          const D value = similarity<k>(box, fixed_box<D>(fixed));
+          const D value = similarity_by<k, first>(box, fixed_box<D>(fixed));
           for (int m = 0; m < 4; ++m) sum[m] += g * value.partial[m];
         }
         for (int m = 0; m < 4; ++m) result[row * 4 + m] = sum[m];
@@ -103,8 +103,8 @@ std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tenso
   const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
   const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
   const auto both = [&]<class T>(T) {
-    backward<T>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
-    backward<T>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
+    backward<true>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
+    backward<false>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
   };
   dtype == ScalarType::Double ? both(double{}) : both(float{});
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};

@@ -48,7 +48,7 @@ __device__ void block_sum(T (&sum)[4]) {
 }
 
 // A block owns one box of `own` and sums over the boxes of `other`; grad is read through its strides.
-template <class T, Kind kind>
+template <class T, Kind kind, bool first>
 __global__ void backward_kernel(const T* own, const T* other, const T* grad, int64_t stride_b, int64_t stride_own,
                                 int64_t stride_other, T* out, int64_t B, int64_t M, int64_t N, Format format) {
   for (int64_t row = blockIdx.x; row < B * M; row += gridDim.x) {
@@ -58,7 +58,8 @@ __global__ void backward_kernel(const T* own, const T* other, const T* grad, int
     for (int64_t j = threadIdx.x; j < N; j += kThreads) {
       const T g = grad[b * stride_b + i * stride_own + j * stride_other];
       if (g == T(0)) continue;
-      const auto value = similarity<kind>(box, fixed_box<Dual<T, 4>>(load_box(other + (b * N + j) * 4, format, kind)));
+      const Box<T> fixed = load_box(other + (b * N + j) * 4, format, kind);
+      const auto value = similarity_by<kind, first>(box, fixed_box<Dual<T, 4>>(fixed));
       for (int m = 0; m < 4; ++m) sum[m] += g * value.partial[m];
     }
     block_sum(sum);
@@ -99,16 +100,16 @@ Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt,
   return out;
 }
 
-template <class T>
+template <bool first, class T>
 void backward(const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3], Format format,
               Kind kind, Tensor& out) {
   const int64_t B = own.size(0), M = own.size(1), N = other.size(1);
   if (B * M == 0) return;
   const cudaStream_t stream = current_stream(own);
   dispatch_kind(kind, [&]<Kind k>() {
-    backward_kernel<T, k><<<blocks(B * M, 1), kThreads, 0, stream>>>(own.const_data_ptr<T>(), other.const_data_ptr<T>(),
-                                                                     grad, stride[0], stride[1], stride[2],
-                                                                     out.mutable_data_ptr<T>(), B, M, N, format);
+    backward_kernel<T, k, first>
+        <<<blocks(B * M, 1), kThreads, 0, stream>>>(own.const_data_ptr<T>(), other.const_data_ptr<T>(), grad, stride[0],
+                                                    stride[1], stride[2], out.mutable_data_ptr<T>(), B, M, N, format);
   });
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
@@ -131,8 +132,8 @@ std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tenso
   const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
   const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
   const auto both = [&]<class T>(T) {
-    backward<T>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
-    backward<T>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
+    backward<true>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
+    backward<false>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
   };
   dtype == ScalarType::Double ? both(double{}) : both(float{});
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};

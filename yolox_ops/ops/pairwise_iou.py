@@ -54,8 +54,8 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str
 
     Returns:
         [..., M, N], float64 if an input is float64, else float32. Boxes that do not overlap, and boxes of no or
-        negative size, have IoU 0; every 0/0 in a formula is 0; a box with a NaN gives NaN. Differentiable once in
-        both boxes; in CIoU the weight alpha counts as a constant, as in the paper.
+        negative size, have IoU 0; division by 0 in a formula gives 0; a box with a NaN gives NaN. Differentiable once
+        in both boxes by backward(), not in forward mode; in CIoU alpha counts as a constant, as in the paper.
 
     Raises:
         ValueError: a shape, device, fmt or kind does not fit. TypeError: a dtype does not.
