@@ -24,11 +24,11 @@ YOLOX_OPS_INLINE T smaller(T a, T b) {
   return a < b ? a : b;
 }
 
-// a / b, but 0 for 0 / 0, which is what two empty boxes at one place give.
+// a / b, but 0 where b is 0, as it is for empty boxes at one place.
 template <class T>
 YOLOX_OPS_INLINE T ratio_or_zero(T a, T b) {
   const T quotient = a / b;
-  return b == T(0) ? (a == T(0) ? T(0) : quotient) : quotient;
+  return b == T(0) ? T(0) : quotient;
 }
 
 YOLOX_OPS_INLINE float atan2_(float y, float x) { return ::atan2f(y, x); }
@@ -40,11 +40,12 @@ YOLOX_OPS_INLINE T detached(T a) {
   return a;
 }
 
-// e^x 2^k. The exact factor lifts results that float32 could not hold; x beyond what then fits counts as the nearest
-// that does (for k = 0: -86.6 .. 73). Taylor's series to degree 7 on |x| <= ln(2) / 2 is good to 5e-9.
+// e^x 2^k. The exact factor lifts results that float32 could not hold. What is still too small is 0, what is
+// still too large the largest that fits. Taylor's series to degree 7 on |x| <= ln(2) / 2 is good to 5e-9.
 YOLOX_OPS_INLINE float exp_scaled(float x, int k) {
-  const float lowest = -0.693147f * static_cast<float>(125 + k);
-  x = x > 73.0f ? 73.0f : x;
+  const float lowest = -0.693147f * static_cast<float>(127 + k);  // there the exponent is 0, and so is the result
+  const float highest = 0.693147f * static_cast<float>(125 - k);
+  x = x > highest ? highest : x;
   x = x < lowest ? lowest : x;
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const float shifted = x * 1.44269504f + magic;
@@ -61,7 +62,9 @@ YOLOX_OPS_INLINE float exp_scaled(float x, int k) {
   p = p * r + 1.0f;
   return p * std::bit_cast<float>((n + static_cast<uint32_t>(k) + 127u) << 23);
 }
-YOLOX_OPS_INLINE double exp_scaled(double x, int k) { return ::exp(x > 300.0 ? 300.0 : x) * (1 << k); }
+YOLOX_OPS_INLINE double exp_scaled(double x, int k) {
+  return ::exp(x > 300.0 ? 300.0 : x) * static_cast<double>(int64_t{1} << k);
+}
 
 // x = m 2^e with m in [sqrt(1/2), sqrt(2)); x must be positive and normal.
 YOLOX_OPS_INLINE float split(float x, int32_t& e) {

@@ -37,11 +37,12 @@ YOLOX_OPS_INLINE uint8_t place(T x, T y, T reach, const Target<T>& gt, bool or_b
 
 // Class cost of score p = sqrt(sigmoid(c) sigmoid(o)), c and o logits. With s = (1 + e^-c)(1 + e^-o) - 1,
 //   -log(1 - p) = log((1 + s + sqrt(1 + s)) / s)   and   -log(p) = (log(1 + e^-c) + log(1 + e^-o)) / 2,
-// which holds its digits where p itself would round to 1. Tiny s are kept as s 2^kShift.
+// which holds its digits where p itself would round to 1. Tiny s, and addends of s yet smaller, are kept times
+// 2^kShift.
 template <class T>
-constexpr int kShift = sizeof(T) == 4 ? 20 : 0;
+constexpr int kShift = sizeof(T) == 4 ? 42 : 0;
 template <class T>
-constexpr T kUnit = T(1 << kShift<T>);
+constexpr T kUnit = T(int64_t{1} << kShift<T>);
 
 // PyTorch's binary_cross_entropy clamps each logarithm there.
 template <class T>
@@ -52,7 +53,7 @@ constexpr T kMaxTerm = T(100);
 // `own` is 0.
 template <class T>
 YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T own) {
-  const T lowest = static_cast<T>(7.440151952041672e-44 * (1 << kShift<T>));  // s = 2 e^-100
+  const T lowest = static_cast<T>(7.440151952041672e-44 * kUnit<T>);  // s = 2 e^-100
   const T other = obj_exp + own * cls_exp;
   T s = cls_exp * (T(1) + other * (T(1) / kUnit<T>)) + other;
   s = s > T(1e38) ? T(1e38) : s;

@@ -4,7 +4,7 @@ Megvii's YOLOXHead.get_assignments. Boxes are centre x, centre y, width, height.
 import math
 from collections.abc import Sequence
 
-from python_ref.pairwise_iou import Box, similarity
+from python_ref.pairwise_iou import Box, corners, similarity
 
 Point = Sequence[float]
 
@@ -36,11 +36,13 @@ def class_cost(cls_logits: Sequence[float], obj_logit: float | None, label: int)
 
 def in_center(point: Point, stride: float, gt: Box, radius: float) -> bool:
     """Strictly within `radius` strides of the centre of the ground truth, in x and in y."""
-    return abs(point[0] - gt[0]) < radius * stride and abs(point[1] - gt[1]) < radius * stride
+    reach = radius * stride
+    return gt[0] - reach < point[0] < gt[0] + reach and gt[1] - reach < point[1] < gt[1] + reach
 
 
 def in_box(point: Point, gt: Box) -> bool:
-    return abs(point[0] - gt[0]) < gt[2] / 2 and abs(point[1] - gt[1]) < gt[3] / 2
+    x1, y1, x2, y2 = corners(gt, "cxcywh")
+    return x1 < point[0] < x2 and y1 < point[1] < y2
 
 
 def geometry(point: Point, stride: float, gt: Box, radius: float, candidates: str) -> tuple[bool, bool]:

@@ -1,5 +1,7 @@
 """The rule of simota, against the reference and case by case."""
 
+import math
+
 import pytest
 import torch
 from impls import implementations
@@ -68,6 +70,22 @@ def test_centre_test_is_strict(run, centre, count):
     result = run(*scene, topk=count + 1)
     # All predictions equal the ground truth, so k is the number of candidates.
     assert result.num_fg.item() == count
+
+
+@each_implementation
+def test_centre_test_rounds_as_its_dtype_does(run):
+    # Megvii's own comparisons, cx - r < x < cx + r, at centres next to where they turn.
+    scene = one_gt([8.0, 20.0, 40.0, 40.0])
+    edges = (scene.anchor_points[:64, 0] - 12, scene.anchor_points[:64, 0] + 12)
+    for edge in torch.cat(edges).unique().tolist():
+        for towards in (-math.inf, math.inf):
+            cx = torch.nextafter(torch.tensor(edge), torch.tensor(towards))
+            scene.gt_boxes[0, 0, 0] = cx
+            x, y = scene.anchor_points.T
+            reach = 1.5 * scene.strides
+            wanted = (cx - reach < x) & (x < cx + reach) & (20 - reach < y) & (y < 20 + reach)
+            assert torch.equal(simota_cost(*scene).cost[0, 0].isfinite(), wanted)
+            assert (run(*scene).num_fg > 0) == wanted.any()
 
 
 @each_implementation

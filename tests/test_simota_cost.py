@@ -77,6 +77,25 @@ def test_every_logit_keeps_its_digits(run, logit, classes):
 
 
 @each_implementation
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_saturated_logits_beside_saturated_objectness(run, dtype):
+    levels = torch.tensor(
+        [-math.inf, -105, -99, -95, -88, -30, 0, 30, 70, 74, 86, 88, 92, 95, 98.8, 101, 105, math.inf]
+    )
+    scene = random_scene([1], classes=2, size=160, pad=0)
+    scene = Scene(*(t.to(dtype) if t.is_floating_point() else t for t in scene))
+    grid = torch.cartesian_prod(levels, levels)
+    order = torch.randperm(len(scene.strides)) % len(grid)
+    assert len(scene.strides) > len(grid)
+    scene.cls_logits[0, :, 0], scene.obj_logits[0] = grid[order].T.to(dtype)
+    scene.cls_logits[0, :, 1] = 0.0
+    for label in (0, 1):
+        scene.gt_labels.fill_(label)
+        rule = {"center_radius": 100.0, "iou_weight": 0.0}
+        check_against_reference(run(*scene, **rule), scene, **rule)
+
+
+@each_implementation
 def test_a_term_stops_at_100(run):
     scene = random_scene([1], classes=3, size=32, pad=0)
     scene.cls_logits.fill_(500.0)
@@ -127,8 +146,12 @@ def test_batch_equals_loop(counts, seed):
 
 def test_registration_and_compile():
     scene = random_scene([3, 0], size=32)
-    check_registration("simota_cost", *scene, 1.5, "center", 1e6, 1.0, 3.0, 1e-8)
+    for dtype in (torch.float32, torch.float64):
+        cast = Scene(*(t.to(dtype) if t.is_floating_point() else t for t in scene))
+        check_registration("simota_cost", *cast, 1.5, "center", 1e6, 1.0, 3.0, 1e-8)
     check_compiles(simota_cost, *scene)
+    scene.pred_boxes.requires_grad_()
+    assert not any(t.requires_grad for t in simota_cost(*scene))
 
 
 def test_errors():
