@@ -55,7 +55,7 @@ def gencode(nvcc: str) -> str:
 
 def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str, nvcc: str | None) -> None:
     """The ninja file that turns sources into one library; objects depend on the headers that the compilers saw."""
-    cxx, include, lib = shlex.quote(cxx), shlex.quote(f"-I{torch}/include"), shlex.quote(f"-L{torch}/lib")
+    include, lib = shlex.quote(f"-I{torch}/include"), shlex.quote(f"-L{torch}/lib")
     extra = os.environ.get("YOLOX_OPS_CXXFLAGS", "")
     with open(plan, "w") as file:
         ninja = ninja_syntax.Writer(file, width=1000)
@@ -68,7 +68,8 @@ def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: s
             stub = f"{BUILD}/libtorch_cuda.so"
             ninja.rule("stub", f"{cxx} -shared -Wl,-soname,libtorch_cuda.so -x c++ /dev/null -o $out")
             ninja.build(stub, "stub")
-            link = f"{shlex.quote(nvcc)} -ccbin {cxx}"
+            host = [word for word in shlex.split(cxx) if not word.startswith("-")][-1]
+            link = f"{shlex.quote(nvcc)} -ccbin {shlex.quote(host)}"
             compiler = f"{link} {NVCCFLAGS} {gencode(nvcc)}"
             libs = f"{lib} -ltorch_cpu -L{BUILD} -Xlinker --no-as-needed -ltorch_cuda"
         ninja.rule(
@@ -86,11 +87,13 @@ class NinjaBuild(build_ext):
         return name.replace(".", "/") + ".so"
 
     def build_extension(self, ext):
-        torch, cxx = find_torch(), shutil.which(os.environ.get("CXX", "c++"))
+        torch, cxx = find_torch(), os.environ.get("CXX", "c++")
         if torch is None:
             sys.exit("yolox_ops: torch 2.11 or newer is needed to compile against: pip install 'torch>=2.11'")
-        if cxx is None:
-            sys.exit("yolox_ops: no C++ compiler found: install g++ 12 or newer (Debian: apt install g++) or set CXX")
+        if shutil.which(shlex.split(cxx)[0]) is None:
+            sys.exit(
+                f"yolox_ops: no C++ compiler {cxx!r}: install g++ 12 or newer (Debian: apt install g++) or set CXX"
+            )
         output = Path(self.get_ext_fullpath(ext.name)).resolve()
         plan = BUILD / f"{output.stem}.ninja"
         for folder in (output.parent, BUILD):
