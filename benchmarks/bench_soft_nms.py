@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from python_ref.soft_nms import soft_nms as reference
-from yolox_ops import batched_soft_nms, soft_nms
+from yolox_ops import batched_soft_nms, pairwise_iou, soft_nms
 
 torch.set_num_threads(2)
 SIZE, CANVAS = 5000, 600
@@ -25,7 +25,7 @@ LABELS = {
 each_labelling = pytest.mark.parametrize("labels", LABELS)
 
 
-def verify(method: str, labels: torch.Tensor) -> None:
+def verify_by_reference(method: str, labels: torch.Tensor) -> None:
     """The first 600 boxes, drawn closer together, against the reference."""
     boxes, scores, labels = BOXES[:600] / 3, SCORES[:600], labels[:600]
     indices, decayed = soft_nms(boxes, scores, labels, method=method)
@@ -34,11 +34,29 @@ def verify(method: str, labels: torch.Tensor) -> None:
     torch.testing.assert_close(decayed, torch.tensor([score for _, score in expected]), rtol=1e-5, atol=1e-5)
 
 
+def verify_whole(method: str, labels: torch.Tensor) -> None:
+    """All boxes, by what a right answer must be: the scores fall, each is its box's own times the weights of those
+    selected before it, and the boxes left out end below the threshold."""
+    indices, decayed = soft_nms(BOXES, SCORES, labels, method=method)
+    assert (decayed.diff() <= 0).all()
+    iou = pairwise_iou(BOXES.double(), BOXES[indices].double()) * (labels[:, None] == labels[indices])
+    weight = {"gaussian": (-iou * iou / 0.5).exp(), "linear": 1 - iou * (iou > 0.3), "hard": (iou <= 0.3).double()}[
+        method
+    ]
+    before = torch.full((SIZE,), len(indices))
+    before[indices] = torch.arange(len(indices))
+    score = SCORES * weight.where(torch.arange(len(indices)) < before[:, None], 1.0).prod(1)
+    torch.testing.assert_close(decayed.double(), score[indices], rtol=1e-5, atol=1e-7)
+    assert (score[before == len(indices)] < 1e-3 * (1 + 1e-5)).all()
+
+
 @pytest.mark.benchmark(group="soft_nms 5000")
 @pytest.mark.parametrize("method", ["hard", "linear", "gaussian", "mean_gaussian"])
 @each_labelling
 def test_yolox_ops(benchmark, method, labels):
-    verify(method, LABELS[labels])
+    verify_by_reference(method, LABELS[labels])
+    if method != "mean_gaussian":  # whose weights depend on the scores that remain
+        verify_whole(method, LABELS[labels])
     benchmark(soft_nms, BOXES, SCORES, LABELS[labels], method=method)
 
 

@@ -23,10 +23,9 @@ def possible_picks(cost_row: list[float], iou_row: list[float], topk: int, penal
     for k in ks:
         picks = cheapest(cost_row, k)
         last = cost_row[picks[-1]] if picks else math.inf
-        doubtful = {
-            j for j, cost in enumerate(cost_row) if cost != math.inf and cost != last and near(cost, last, penalty)
-        }
-        doubtful |= {picks[-1]} if doubtful else set()
+        doubtful = {j for j, cost in enumerate(cost_row) if cost != math.inf and near(cost, last, penalty)}
+        if all(cost_row[j] == last for j in doubtful):  # a tie, which the index decides
+            doubtful = set()
         sure = set(picks) - doubtful
         must = sure if must is None else must & sure
         may |= set(picks) | doubtful

@@ -17,7 +17,7 @@ def weight(iou: float, method: str, sigma: float, iou_threshold: float) -> float
         return math.nan
     if method == "linear":
         return 1 - iou
-    return math.exp(-iou * iou / sigma) if iou > 0 else 1.0
+    return math.exp(-iou * iou / sigma) if sigma > 0 else 1.0  # a mean that is not positive lowers nothing
 
 
 class Process:

@@ -30,7 +30,9 @@ def check_selection(found, boxes, scores, labels=None, max_detections=None, **ru
             if i != best:
                 mine, other = process.remaining[i], process.remaining[best]
                 assert 0 < other - mine <= NEAR, f"box {i} of score {mine} came before box {best} of score {other}"
-                assert mine != scores[i] or other != scores[best], f"boxes {i} and {best}: undecayed scores are exact"
+                assert mine != values[1][i] or other != values[1][best], (
+                    f"boxes {i} and {best}: undecayed scores are exact"
+                )
                 swaps += 1
             expected.append((i, process.select(i)))
         assert len(indices) == max_detections or not process.remaining

@@ -158,6 +158,7 @@ def test_registration_and_compile():
     check_registration("dynamic_k_match", cost, iou, None, 10)
     check_registration("dynamic_k_match", cost.transpose(1, 2), iou.transpose(1, 2), torch.tensor([20, 3]), 3)
     check_compiles(dynamic_k_match, cost, iou, torch.tensor([4, 0]))
+    assert not dynamic_k_match(cost.requires_grad_(), iou.requires_grad_()).matched_iou.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,7 @@ def test_registration_and_compile():
         ((torch.rand(3, 4), torch.rand(3, 4)), ValueError, r"cost must be \[B, G, N\], got \[3, 4\]"),
         ((torch.rand(1, 3, 4), torch.rand(1, 3, 5)), ValueError, r"iou must be \[B, G, N\] like cost, got \[1, 3, 5\]"),
         ((torch.rand(1, 3, 4).long(), torch.rand(1, 3, 4)), TypeError, "cost must be float32, .* got torch.int64"),
+        ((torch.rand(1, 3, 4), torch.rand(1, 3, 4, device="meta")), ValueError, "iou must be on the device of cost"),
         ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.ones(1)), TypeError, "num_gts must be an integer tensor"),
         ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.tensor([4])), ValueError, r"num_gts must be in \[0, 3\]"),
         ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.tensor([-1])), ValueError, r"got -1 at image 0"),

@@ -63,6 +63,13 @@ def test_mean_gaussian_by_hand(run):
 
 
 @each_implementation
+def test_a_mean_of_zero_lowers_nothing(run):
+    boxes = torch.tensor([[0.0, 0, 10, 10]] * 3)
+    indices, decayed = run(boxes, torch.tensor([1.0, 0, 0]), method="mean_gaussian", score_threshold=0.0)
+    assert indices.tolist() == [0, 1, 2] and decayed.tolist() == [1, 0, 0]
+
+
+@each_implementation
 @each_method
 def test_ties_and_duplicates_go_by_index(run, method):
     boxes, scores = random_boxes(300, extent=300), torch.randint(1, 4, (300,)) / 4
@@ -115,13 +122,14 @@ def test_odd_scores(run, method):
 
 
 @each_implementation
-@pytest.mark.parametrize("method", METHODS[:3])
+@each_method
 def test_negative_scores(run, method):
-    """A decay lifts a negative score, so a label's sequence may rise; the order stays that of one process over all."""
+    """A decay lifts a negative score, so a label's sequence may rise; the order stays that of one process over all. Only
+    mean_gaussian leaves the scores alone once their mean is negative."""
     boxes, scores, labels = sample(200, extent=80)
     check_run(run, boxes, scores - 0.5, labels, method=method, score_threshold=-3.0)
     _, decayed = run(boxes, scores - 0.5, labels, method=method, score_threshold=-3.0)
-    assert method == "hard" or (decayed.diff() > 0).any()
+    assert method in ("hard", "mean_gaussian") or (decayed.diff() > 0).any()
 
 
 @each_implementation
@@ -265,6 +273,9 @@ def test_compiles():
         ((BOXES, SCORES), {"sigma": 0.0}, ValueError, "sigma must be positive and finite, got 0.0"),
         ((BOXES, SCORES), {"iou_threshold": -0.1}, ValueError, "iou_threshold must be at least 0, got -0.1"),
         ((BOXES, SCORES), {"max_detections": -1}, ValueError, "max_detections must be at least 0, got -1"),
+        ((BOXES, SCORES), {"max_detections": "3"}, TypeError, "max_detections must be an integer, got '3'"),
+        ((BOXES, SCORES), {"max_detections": 2**63}, ValueError, r"max_detections must be below 2\^63"),
+        ((BOXES, SCORES), {"score_threshold": math.nan}, ValueError, "score_threshold must be in .* got nan"),
     ],
 )
 def test_errors(args, kwargs, error, words):

@@ -60,9 +60,12 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
-def check_whole(name: str, value: object) -> None:
+def check_count(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
+    check_at_least(name, value, least)
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, got {value}")
 
 
 FORMATS = ("xyxy", "xywh", "cxcywh")

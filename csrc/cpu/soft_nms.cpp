@@ -54,7 +54,8 @@ YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const NmsRule<T>& rule, in
     } else if (method == Method::kLinear) {
       tree.decay(chosen, limit, floor, linear);
     } else {
-      const T scale = T(-1) / (method == Method::kGaussian ? rule.sigma : tree.mean_score());
+      const T sigma = method == Method::kGaussian ? rule.sigma : tree.mean_score();
+      const T scale = sigma > T(0) ? T(-1) / sigma : T(0);  // a mean that is not positive lowers nothing
       const auto gaussian = [=](T overlap)
                                 __attribute__((always_inline)) { return exp_scaled(overlap * overlap * scale, 0); };
       tree.decay(chosen, limit, floor, gaussian);

@@ -4,12 +4,11 @@ import torch
 from torch import Tensor
 
 from yolox_ops._check import (
-    check_at_least,
+    check_count,
     check_float,
     check_integer,
     check_same_device,
     check_shape,
-    check_whole,
 )
 from yolox_ops.assignment import Assignment
 
@@ -18,7 +17,7 @@ torch.library.define(
 )
 
 
-def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int) -> None:
+def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None) -> None:
     check_float("cost", cost)
     check_shape("cost", cost, "[B, G, N]", (None, None, None))
     check_float("iou", iou)
@@ -27,12 +26,11 @@ def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int) -> None
         check_integer("num_gts", num_gts)
         check_shape("num_gts", num_gts, "[B]", (cost.shape[0],))
     check_same_device("cost", cost, iou=iou, num_gts=num_gts)
-    check_at_least("topk", topk, 1)
 
 
 @torch.library.register_fake("yolox_ops::dynamic_k_match")
 def _(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int) -> tuple[Tensor, Tensor, Tensor]:
-    _check(cost, iou, num_gts, topk)
+    _check(cost, iou, num_gts)
     images, _, anchors = cost.shape
     return (
         cost.new_empty((images, anchors), dtype=torch.int64),
@@ -62,7 +60,7 @@ def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *,
         ValueError: a shape, device or topk does not fit; on the CPU also a num_gts outside [0, G]. TypeError: a dtype
         does not fit.
     """
-    check_whole("topk", topk)
-    _check(cost, iou, num_gts, topk)
+    _check(cost, iou, num_gts)
+    check_count("topk", topk, 1)
     counts = None if num_gts is None else num_gts.detach()
     return Assignment(*torch.ops.yolox_ops.dynamic_k_match(cost.detach(), iou.detach(), counts, topk))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_at_least, check_whole
+from yolox_ops._check import check_count
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.simota_cost import SCENE_SCHEMA, check_scene
 
@@ -14,9 +14,8 @@ torch.library.define("yolox_ops::simota", f"({SCENE_SCHEMA}, int topk) -> (Tenso
 
 @torch.library.register_fake("yolox_ops::simota")
 def _(pred_boxes: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *scene, topk = rest
+    *scene, _topk = rest
     check_scene(pred_boxes, *scene)
-    check_at_least("topk", topk, 1)
     images, anchors = pred_boxes.shape[:2]
     return (
         pred_boxes.new_empty((images, anchors), dtype=torch.int64),
@@ -45,9 +44,10 @@ def simota(
 ) -> Assignment:
     """SimOTA (YOLOX, Ge et al. 2021, section 2.1; the defaults are the rule of Megvii's YOLOXHead.get_assignments).
 
-    An anchor is a candidate if its centre lies strictly within center_radius strides of the centre of some ground
-    truth of its image. A pair costs cls_weight * sum over classes of BCE(sqrt(sigmoid(cls) sigmoid(obj)), one-hot)
-    - iou_weight * log(IoU + iou_eps), and outside_penalty more if the anchor is outside the ground truth's own region.
+    An anchor is a candidate if its centre lies strictly within r = center_radius strides of the centre of some ground
+    truth of its image (cx - r < x < cx + r, as the dtype of the arithmetic rounds it). A pair costs
+    cls_weight * sum over classes of BCE(sqrt(sigmoid(cls) sigmoid(obj)), one-hot) - iou_weight * log(IoU + iou_eps),
+    and outside_penalty more if the anchor is outside the ground truth's own region.
     A ground truth takes its k cheapest candidates, k = max(1, int(sum of its topk largest IoUs with the image's
     candidates)); an anchor that several take goes to the ground truth of lowest cost, among all of the image.
 
@@ -64,8 +64,8 @@ def simota(
         center_radius: in strides.
         candidates: "center", or "box_or_center" (Megvii 0.3, mmdetection): a candidate lies in a box or its centre
             region, and is unpenalised in both.
-        outside_penalty: what a pair outside the region pays. No rounding follows from its size: among pairs that pay,
-            the cost below it decides. At most 1e9. The default exceeds any cost of up to 9999 classes.
+        outside_penalty: what a pair outside the region pays, at most 1e9. It is added in float64, where costs 1e-9
+            apart stay apart at 1e6. The default exceeds any cost of up to 9999 classes.
         cls_weight, iou_weight: at most 1e6. iou_eps: 1e-30 to 1.
         topk: largest IoUs that k is estimated from.
 
@@ -81,7 +81,6 @@ def simota(
     tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
     check_scene(*tensors, *rule)
-    check_whole("topk", topk)
-    check_at_least("topk", topk, 1)
+    check_count("topk", topk, 1)
     detached = (None if t is None else t.detach() for t in tensors)
     return Assignment(*torch.ops.yolox_ops.simota(*detached, *rule, topk))

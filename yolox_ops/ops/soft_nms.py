@@ -1,5 +1,6 @@
 """soft_nms: non-maximum suppression that lowers the scores of overlapping boxes instead of removing them."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,13 +9,14 @@ from torch import Tensor
 from yolox_ops._check import (
     FORMATS,
     check_at_least,
+    check_between,
     check_choice,
+    check_count,
     check_float,
     check_integer,
     check_positive,
     check_same_device,
     check_shape,
-    check_whole,
     wide_dtype,
 )
 
@@ -41,7 +43,7 @@ def _check(
     method: str,
     sigma: float,
     iou_threshold: float,
-    max_detections: int | None,
+    score_threshold: float,
     fmt: str,
 ) -> None:
     """`words` is the shape of scores and labels, "[N]" or "[B, N]"."""
@@ -57,8 +59,7 @@ def _check(
     check_choice("fmt", fmt, FORMATS)
     check_positive("sigma", sigma)
     check_at_least("iou_threshold", iou_threshold, 0)
-    if max_detections is not None:
-        check_at_least("max_detections", max_detections, 0)
+    check_between("score_threshold", score_threshold, -math.inf, math.inf)
 
 
 @torch.library.register_fake("yolox_ops::soft_nms")
@@ -73,10 +74,9 @@ def _(
     max_detections: int,
     fmt: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    most = None if max_detections == -1 else max_detections
-    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, most, fmt)
+    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
     batch, size = scores.shape
-    shape = (batch, size if most is None else min(most, size))
+    shape = (batch, size if max_detections == -1 else min(max_detections, size))
     indices = boxes.new_empty(shape, dtype=torch.int64)
     return indices, boxes.new_empty(shape, dtype=wide_dtype(boxes, scores)), indices.new_empty(batch)
 
@@ -103,7 +103,7 @@ def batched_soft_nms(
         method: what a selected box does to another, by their IoU. "hard": IoU > iou_threshold removes it. "linear":
             IoU > iou_threshold multiplies its score by 1 - IoU. "gaussian": multiplies it by exp(-IoU^2 / sigma).
             "mean_gaussian": the same where IoU > iou_threshold, with the mean score of the label's remaining boxes
-            for sigma.
+            for sigma, unless that is 0 or less.
         sigma: positive and finite. iou_threshold: at least 0.
         score_threshold: a box whose score is below it, at first or once decayed, is dropped.
         max_detections: at most so many boxes an image; None: no limit.
@@ -118,9 +118,9 @@ def batched_soft_nms(
     Raises:
         ValueError: a shape, device or value does not fit. TypeError: a dtype does not.
     """
+    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
     if max_detections is not None:
-        check_whole("max_detections", max_detections)
-    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, max_detections, fmt)
+        check_count("max_detections", max_detections, 0)
     most = -1 if max_detections is None else max_detections
     return SoftNMS(
         *torch.ops.yolox_ops.soft_nms(
@@ -153,7 +153,7 @@ def soft_nms(
     Raises:
         As batched_soft_nms.
     """
-    _check("[N]", boxes, scores, labels, method, sigma, iou_threshold, max_detections, fmt)
+    _check("[N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
     indices, decayed, counts = batched_soft_nms(
         boxes[None],
         scores[None],
