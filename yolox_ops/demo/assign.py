@@ -51,13 +51,13 @@ def run(out: Path, seed: int, batch: int, size: int, device: str) -> None:
     objects = list_objects(scene, Assignment(*(t.cpu() for t in assignment)), k)
 
     print(table(objects, strides))
-    print()
+    print("k: how many anchors the object asks for; positives: how many no other object had cheaper\n")
     for b in range(batch):
         print(summary([o for o in objects if o.image == b], b, len(strides)))
     print(f"\n{verdict}\n")
     fused, loop = interleaved_medians(lambda: simota(*inputs), lambda: simota_loop(*inputs))
     print(f"yolox_ops.simota  {fused * 1e3:8.3f} ms for {batch} x {len(strides)} anchors on {device}")
-    print(f"plain torch loop  {loop * 1e3:8.3f} ms, {loop / fused:.1f} times as long")
+    print(f"plain torch loop  {loop * 1e3:8.3f} ms, {loop / fused:.1f} times as long on this small scene")
 
     out.mkdir(parents=True, exist_ok=True)
     draw(scene, objects, anchor_points, strides).savefig(out / "assign.png")
@@ -130,7 +130,7 @@ def draw(scene: Scene, objects: Sequence[Object], anchor_points: Tensor, strides
     batch, size = len(scene.images), scene.images.shape[-1]
     columns = min(batch, 2)
     rows = -(-batch // columns)
-    cell, head = (8.8, 5.6), 0.45  # inches
+    cell, head = (8.8, 5.6), 0.95  # inches
     height = rows * cell[1] + head
     figure = Figure(figsize=(columns * cell[0], height), dpi=110, facecolor=DARK)
     FigureCanvasAgg(figure)
@@ -143,10 +143,17 @@ def draw(scene: Scene, objects: Sequence[Object], anchor_points: Tensor, strides
             draw_image(axes, scene.images[b], mine, anchor_points, strides, size)
 
     handles = [
-        Line2D([], [], ls="", marker=m, ms=area**0.5, mfc="#BBBBBB", mec="black", label=f"anchor of stride {s}")
+        Line2D([], [], ls="", marker=m, ms=area**0.5, mfc="#BBBBBB", mec="black", label=f"positive anchor, stride {s}")
         for s, (m, area) in MARKERS.items()
     ]
-    figure.legend(handles=handles, loc="upper center", ncols=3, frameon=False, labelcolor="white", fontsize=11)
+    title = "SimOTA: of the k anchors that a digit asks for, those it received, and the mean IoU of their predictions"
+    note = "An anchor need not lie in the box: within 1.5 strides of the centre it is a candidate."
+    figure.text(0.5, 1 - 0.22 / height, title, ha="center", va="center", color="white", fontsize=13)
+    figure.text(0.5, 1 - 0.46 / height, note, ha="center", va="center", color="#BBBBBB", fontsize=11)
+    top = (0.5, 1 - 0.56 / height)
+    figure.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=top, ncols=3, frameon=False, labelcolor="white", fontsize=11
+    )
     return figure
 
 
@@ -176,8 +183,7 @@ def label_side(axes: Axes, objects: Sequence[Object], size: int, *, left: bool) 
     levels = spread([float(o.box[1]) for o in ranked], 0.105 * size, 0.05 * size, 0.95 * size)
     for o, level in zip(ranked, levels, strict=True):
         color = COLORS[o.row % len(COLORS)]
-        count = f"{len(o.anchors)} anchor{'s' * (len(o.anchors) != 1)}"
-        text = f"digit {o.digit}: {count}" + (f",\nIoU {o.iou:.2f}" if len(o.anchors) else "")
+        text = f"digit {o.digit}: {len(o.anchors)} of k = {o.k}" + (f"\nIoU {o.iou:.2f}" if len(o.anchors) else "")
         x, align, outwards = (-0.03 * size, "right", -1) if left else (1.03 * size, "left", 1)
         frame = {"fc": DARK, "ec": color, "lw": 1.8}
         ends = [x, float(o.box[0] + outwards * o.box[2] / 2)], [level, float(o.box[1])]
