@@ -28,7 +28,7 @@ test: build
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files --cached --others --exclude-standard csrc)
 	$(BIN)/mypy
 
 # Every case verifies its answer before it is timed.

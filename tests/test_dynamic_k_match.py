@@ -165,7 +165,11 @@ def test_registration_and_compile():
     ("args", "error", "words"),
     [
         ((torch.rand(3, 4), torch.rand(3, 4)), ValueError, r"cost must be \[B, G, N\], got \[3, 4\]"),
-        ((torch.rand(1, 3, 4), torch.rand(1, 3, 5)), ValueError, r"iou must be \[B, G, N\] like cost, got \[1, 3, 5\]"),
+        (
+            (torch.rand(1, 3, 4), torch.rand(1, 3, 5)),
+            ValueError,
+            r"iou must be \[B, G, N\] with N = 4, got \[1, 3, 5\]",
+        ),
         ((torch.rand(1, 3, 4).long(), torch.rand(1, 3, 4)), TypeError, "cost must be float32, .* got torch.int64"),
         ((torch.rand(1, 3, 4), torch.rand(1, 3, 4, device="meta")), ValueError, "iou must be on the device of cost"),
         ((torch.rand(1, 3, 4), torch.rand(1, 3, 4), torch.ones(1)), TypeError, "num_gts must be an integer tensor"),

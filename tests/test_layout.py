@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import yolox_ops
+from yolox_ops._library import _load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -32,6 +33,8 @@ def test_the_readme_example_runs():
     assignment = names["assignment"]
     assert assignment.matched_gt.shape == assignment.matched_iou.shape == (2, 6400)
     assert assignment.num_fg[0] > 0 and assignment.num_fg[1] == 0
+    assert names["box_targets"].shape == (assignment.num_fg[0], 4)
+    assert names["cls_targets"].shape == (assignment.num_fg[0], 80)
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -66,6 +69,14 @@ def test_a_gpu_is_served_by_the_cuda_library():
     assert yolox_ops.build_info()["cuda"].startswith("CUDA C++ (_C_cuda.so")
     for path in CUDA_KERNELS:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"yolox_ops::{path.stem}", "CUDA")
+
+
+def test_a_missing_library_says_how_to_build_it(tmp_path):
+    with pytest.raises(ImportError, match=r"_C\.so is missing: .*pip install"):
+        _load(tmp_path / "_C.so")
+    (tmp_path / "_C.so").write_text("no library")
+    with pytest.raises(ImportError, match=r"_C\.so exists but does not load: "):
+        _load(tmp_path / "_C.so")
 
 
 def test_build_info_names_versions_and_servers():

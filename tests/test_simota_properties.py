@@ -91,6 +91,18 @@ def test_registration(counts):
     check_registration("simota", *moved, 2.5, "box_or_center", 1e5, 1.0, 3.0, 1e-7, 10)
 
 
+def test_compiles_with_parameters_that_vary():
+    scene = random_scene([3, 2], size=32)
+
+    def assign(*args, radius, topk):
+        return simota(*args, center_radius=radius, topk=topk)
+
+    compiled = torch.compile(assign, fullgraph=True, backend="aot_eager", dynamic=True)
+    for radius, topk in ((1.5, 10), (2.5, 4), (0.5, 7)):
+        expected = simota(*scene, center_radius=radius, topk=topk)
+        assert_close(tuple(compiled(*scene, radius=radius, topk=topk)), tuple(expected), rtol=0, atol=0)
+
+
 def test_compiles_and_detaches():
     scene = random_scene([3, 0, 4], size=32)
     check_compiles(simota, *scene)

@@ -124,8 +124,8 @@ def test_odd_scores(run, method):
 @each_implementation
 @each_method
 def test_negative_scores(run, method):
-    """A decay lifts a negative score, so a label's sequence may rise; the order stays that of one process over all. Only
-    mean_gaussian leaves the scores alone once their mean is negative."""
+    """A decay lifts a negative score, so a label's sequence may rise; the order stays that of one process over all.
+    mean_gaussian leaves scores alone once their mean is negative."""
     boxes, scores, labels = sample(200, extent=80)
     check_run(run, boxes, scores - 0.5, labels, method=method, score_threshold=-3.0)
     _, decayed = run(boxes, scores - 0.5, labels, method=method, score_threshold=-3.0)
@@ -265,7 +265,7 @@ def test_compiles():
     ("args", "kwargs", "error", "words"),
     [
         ((BOXES[:, :3], SCORES), {}, ValueError, r"boxes must be \[N, 4\], got \[5, 3\]"),
-        ((BOXES, SCORES, torch.zeros(4, dtype=int)), {}, ValueError, r"labels must be \[N\], got \[4\]"),
+        ((BOXES, SCORES, torch.zeros(4, dtype=int)), {}, ValueError, r"labels must be \[N\] with N = 5, got \[4\]"),
         ((BOXES, SCORES, SCORES), {}, TypeError, "labels must be an integer tensor, got torch.float32"),
         ((BOXES, SCORES.to("meta")), {}, ValueError, "scores must be on the device of boxes, got meta and cpu"),
         ((BOXES, SCORES), {"method": "soft"}, ValueError, "method must be one of 'hard', .* got 'soft'"),

@@ -9,11 +9,12 @@ from yolox_ops.ops.dynamic_k_match import dynamic_k_match
 from yolox_ops.ops.pairwise_iou import pairwise_iou
 from yolox_ops.ops.simota import simota
 from yolox_ops.ops.simota_cost import SimOTACost, simota_cost
-from yolox_ops.ops.soft_nms import batched_soft_nms, soft_nms
+from yolox_ops.ops.soft_nms import SoftNMS, batched_soft_nms, soft_nms
 
 __all__ = [
     "Assignment",
     "SimOTACost",
+    "SoftNMS",
     "aligned_iou",
     "batched_soft_nms",
     "build_info",

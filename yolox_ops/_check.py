@@ -29,9 +29,19 @@ def check_integer(name: str, tensor: Tensor) -> None:
 
 def check_shape(name: str, tensor: Tensor, words: str, shape: Sequence[int | None]) -> None:
     """`words` is the shape as the docstring writes it; None in `shape` fits any size."""
-    fits = tensor.dim() == len(shape) and all(w is None or s == w for s, w in zip(tensor.shape, shape, strict=True))
-    if not fits:
-        raise ValueError(f"{name} must be {words}, got {list(tensor.shape)}")
+    if tensor.dim() == len(shape):
+        names = words.strip("[]").split(", ")
+        wrong = [(n, w) for n, s, w in zip(names, tensor.shape, shape, strict=True) if w is not None and s != w]
+        if not wrong:
+            return
+        known = ", ".join(f"{letter} = {size}" for letter, size in wrong if letter.isalpha())
+        words += f" with {known}" if known else ""
+    raise ValueError(f"{name} must be {words}, got {list(tensor.shape)}")
+
+
+def check_number(name: str, value: object) -> None:
+    if not isinstance(value, (int, float, torch.SymInt, torch.SymFloat)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
 
 
 def check_same_device(first_name: str, first: Tensor, **others: Tensor | None) -> None:
@@ -46,16 +56,19 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_between(name: str, value: float, low: float, high: float) -> None:
+    check_number(name, value)
     if not low <= value <= high:
         raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value}")
 
 
 def check_at_least(name: str, value: float, bound: float) -> None:
+    check_number(name, value)
     if not value >= bound:
         raise ValueError(f"{name} must be at least {bound}, got {value}")
 
 
 def check_positive(name: str, value: float) -> None:
+    check_number(name, value)
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
 

@@ -9,6 +9,8 @@ import torch
 
 _FOLDER = Path(__file__).parent
 _BUILD = "build it with `pip install .` (or `pip install --no-build-isolation -e .`) in the yolox_ops checkout"
+if (_FOLDER.parent / "setup.py").is_file():
+    _BUILD = "Python found the sources here, not an install: run it from another folder, or `pip install -e .` here"
 
 
 def _load(path: Path) -> None:
@@ -37,8 +39,11 @@ def _cuda_facts() -> str:
     """Read from the file, as a CPU-only torch cannot load it."""
     if not _CUDA.is_file():
         return "none: built without nvcc"
-    found = re.search(rb"nvcc [\d.]+, compiled for [\d,]+", _CUDA.read_bytes())
-    facts = f"_C_cuda.so, {found[0].decode() if found else 'of an unknown build'}"
+    found = re.search(rb"(nvcc [\d.]+), compiled for ([\d,]+)", _CUDA.read_bytes())
+    facts = "_C_cuda.so, of an unknown build"
+    if found:
+        archs = ", ".join(f"sm_{arch[:-1]}" for arch in found[2].decode().split(","))  # nvcc writes 900 for sm_90
+        facts = f"_C_cuda.so, {found[1].decode()}, compiled for {archs}"
     return f"CUDA C++ ({facts})" if torch.version.cuda else f"none: this torch is CPU-only ({facts})"
 
 

@@ -21,7 +21,7 @@ def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None) -> None:
     check_float("cost", cost)
     check_shape("cost", cost, "[B, G, N]", (None, None, None))
     check_float("iou", iou)
-    check_shape("iou", iou, "[B, G, N] like cost", tuple(cost.shape))
+    check_shape("iou", iou, "[B, G, N]", tuple(cost.shape))
     if num_gts is not None:
         check_integer("num_gts", num_gts)
         check_shape("num_gts", num_gts, "[B]", (cost.shape[0],))

@@ -54,13 +54,14 @@ def simota(
     Args:
         pred_boxes: [B, N, 4], decoded boxes as centre x, centre y, width, height in pixels. All float tensors may be
             float32, float64, float16 or bfloat16, each its own; arithmetic is float32, float64 if pred_boxes is.
-        cls_logits: [B, N, C], before the sigmoid.
-        obj_logits: [B, N], before the sigmoid; None for a head without objectness, whose score is sigmoid(cls).
+        cls_logits: [B, N, C], before the sigmoid; probabilities are not noticed and distort the costs.
+        obj_logits: [B, N], likewise; None for a head without objectness, whose score is sigmoid(cls).
         anchor_points: [N, 2], centres of the anchors in pixels, (index + 0.5) * stride for YOLOX.
-        strides: [N], in pixels.
-        gt_boxes: [B, G, 4], as pred_boxes.
+        strides: [N], in pixels. An anchor whose stride is not positive is no candidate.
+        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners.
         gt_labels: [B, G], any integer dtype, in [0, C).
-        num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real.
+        num_gts: [B], any integer dtype: rows of an image at or past it are padding, whatever they hold. None: all G are
+            real, rows of zeros as well.
         center_radius: in strides.
         candidates: "center", or "box_or_center" (Megvii 0.3, mmdetection): a candidate lies in a box or its centre
             region, and is unpenalised in both.
@@ -70,9 +71,9 @@ def simota(
         topk: largest IoUs that k is estimated from.
 
     Returns:
-        Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64). An image without ground
-        truths or candidates is all background. Equal costs go to the lower anchor, then to the lower ground truth. A
-        NaN cost is the worst cost and a NaN IoU counts 0. No gradient.
+        Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64), with .fg_mask. An image
+        without ground truths or candidates is all background. Equal costs go to the lower anchor, then to the lower
+        ground truth. A NaN cost is the worst cost and a NaN IoU counts 0. No gradient.
 
     Raises:
         ValueError: a shape, device or parameter does not fit; on the CPU also a label outside [0, C), a NaN in a

@@ -30,6 +30,8 @@ torch.library.define(
 
 
 class SoftNMS(NamedTuple):
+    """What batched_soft_nms returns."""
+
     indices: Tensor  # [B, K] int64, in order of selection, -1 past counts
     scores: Tensor  # [B, K] decayed scores, 0 past counts
     counts: Tensor  # [B] int64
@@ -98,7 +100,7 @@ def batched_soft_nms(
 
     Args:
         boxes: [B, N, 4], float32, float64, float16 or bfloat16.
-        scores: [B, N], of the same dtypes.
+        scores: [B, N], of the same dtypes, after the sigmoid: what is below score_threshold is dropped.
         labels: [B, N], any integers; boxes of different labels do not touch. None: all are of one label.
         method: what a selected box does to another, by their IoU. "hard": IoU > iou_threshold removes it. "linear":
             IoU > iou_threshold multiplies its score by 1 - IoU. "gaussian": multiplies it by exp(-IoU^2 / sigma).
