@@ -49,3 +49,12 @@ def one_gt(gt, size=64):
     boxes = torch.tensor([[gt]], dtype=torch.float32)
     labels = torch.zeros(1, 1, dtype=torch.long)
     return Scene(pred, torch.zeros(1, N, 1), torch.zeros(1, N), points, strides, boxes, labels, None)
+
+
+def check_golden(result) -> None:
+    fg = result.fg_mask[0].nonzero().flatten()
+    assert fg.tolist() == [17, 18, 19, 26, 27, 70, 71, 74]
+    assert result.matched_gt[0, fg].tolist() == [0, 0, 2, 0, 2, 1, 1, 1]
+    expected = torch.tensor([0.43159, 0.70487, 0.64876, 0.39351, 0.67045, 0.56735, 0.42287, 0.47765])
+    assert_close(result.matched_iou[0, fg], expected, rtol=0, atol=1e-5)
+    assert result.num_fg.tolist() == [8]

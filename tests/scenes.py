@@ -72,3 +72,20 @@ def random_scene(
         torch.randint(0, classes, (B, G), generator=generator),
         torch.tensor(counts),
     )
+
+
+def golden_scene() -> Scene:
+    """64 x 64 pixels, 84 anchors, three objects; check_golden has what a run of Megvii's code gave."""
+    points, strides = grid(64)
+    j = torch.arange(84.0)
+    size = torch.stack([2 + 0.01 * j, 3 - 0.005 * j], -1) * strides[:, None]
+    return Scene(
+        torch.cat([points, size], -1)[None],
+        torch.stack([j.sin(), j.cos(), (2 * j).sin()], -1)[None],
+        (3 * j).cos()[None],
+        points,
+        strides,
+        torch.tensor([[[20.0, 20, 24, 24], [44, 30, 30, 50], [28, 24, 20, 30]]]),
+        torch.tensor([[0, 2, 1]]),
+        torch.tensor([3]),
+    )
