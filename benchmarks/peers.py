@@ -15,7 +15,7 @@ def _import_yolox_head() -> type:
     """YoloxHead of pixeltable-yolox, whose get_assignments is Megvii's. Its package imports torchvision, which does not
     load beside a CPU build of torch and which the assigner never calls: an empty module stands in."""
     torchvision, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
-    torchvision.ops = ops  # type: ignore[attr-defined]
+    torchvision.ops = ops
     torchvision.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)
     sys.modules.setdefault("torchvision", torchvision)
     sys.modules.setdefault("torchvision.ops", ops)
