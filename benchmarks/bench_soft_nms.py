@@ -40,12 +40,10 @@ def verify_whole(method: str, labels: torch.Tensor) -> None:
     indices, decayed = soft_nms(BOXES, SCORES, labels, method=method)
     assert (decayed.diff() <= 0).all()
     iou = pairwise_iou(BOXES.double(), BOXES[indices].double()) * (labels[:, None] == labels[indices])
-    weight = {"gaussian": (-iou * iou / 0.5).exp(), "linear": 1 - iou * (iou > 0.3), "hard": (iou <= 0.3).double()}[
-        method
-    ]
+    weights = {"gaussian": (-iou * iou / 0.5).exp(), "linear": 1 - iou * (iou > 0.3), "hard": (iou <= 0.3).double()}
     before = torch.full((SIZE,), len(indices))
     before[indices] = torch.arange(len(indices))
-    score = SCORES * weight.where(torch.arange(len(indices)) < before[:, None], 1.0).prod(1)
+    score = SCORES * weights[method].where(torch.arange(len(indices)) < before[:, None], 1.0).prod(1)
     torch.testing.assert_close(decayed.double(), score[indices], rtol=1e-5, atol=1e-7)
     assert (score[before == len(indices)] < 1e-3 * (1 + 1e-5)).all()
 

@@ -96,6 +96,16 @@ def test_saturated_logits_beside_saturated_objectness(run, dtype):
 
 
 @each_implementation
+def test_no_class_cost_is_negative(run):
+    # A sure and right prediction costs next to nothing: what two roundings of -log(1 - p) leave must not count below 0.
+    scene = random_scene([1], classes=33, size=320, pad=0)
+    scene.cls_logits.copy_(-32 - 60 * torch.rand(scene.cls_logits.shape))
+    scene.cls_logits[..., int(scene.gt_labels)] = 110 * torch.rand(len(scene.strides))
+    scene.obj_logits.copy_(110 * torch.rand(scene.obj_logits.shape))
+    assert (run(*scene, center_radius=100.0, iou_weight=0.0).cost >= 0).all()
+
+
+@each_implementation
 def test_a_term_stops_at_100(run):
     scene = random_scene([1], classes=3, size=32, pad=0)
     scene.cls_logits.fill_(500.0)

@@ -34,8 +34,8 @@ void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kin
     BoxArrays<T> columns(N);
     for (int64_t at = begin; at < end; ++at) {
       const int64_t b = at / M;
-      for (int64_t j = 0; (at == begin || at % M == 0) && j < N; ++j) {
-        columns.set(j, load_box(p2 + (b * N + j) * 4, format, kind));
+      if (at == begin || at % M == 0) {  // the first row of an image here
+        for (int64_t j = 0; j < N; ++j) columns.set(j, load_box(p2 + (b * N + j) * 4, format, kind));
       }
       row(load_box(p1 + at * 4, format, kind), columns.view(), N, kind, result + at * N);
     }

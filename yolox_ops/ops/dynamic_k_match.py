@@ -3,13 +3,7 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import (
-    check_count,
-    check_float,
-    check_integer,
-    check_same_device,
-    check_shape,
-)
+from yolox_ops._check import check_count, check_float, check_integer, check_same_device, check_shape
 from yolox_ops.assignment import Assignment
 
 torch.library.define(

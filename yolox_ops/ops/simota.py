@@ -57,7 +57,7 @@ def simota(
         cls_logits: [B, N, C], before the sigmoid; probabilities are not noticed and distort the costs.
         obj_logits: [B, N], likewise; None for a head without objectness, whose score is sigmoid(cls).
         anchor_points: [N, 2], centres of the anchors in pixels, (index + 0.5) * stride for YOLOX.
-        strides: [N], in pixels. An anchor whose stride is not positive is no candidate.
+        strides: [N], in pixels. No centre region holds an anchor whose stride is not positive.
         gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners.
         gt_labels: [B, G], any integer dtype, in [0, C).
         num_gts: [B], any integer dtype: rows of an image at or past it are padding, whatever they hold. None: all G are
