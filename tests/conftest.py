@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from impls import SERVERS, ServedBy
 
 import yolox_ops
 
@@ -20,3 +21,13 @@ def seeded_and_poisoned():
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def server(request):
+    marker = request.node.get_closest_marker("served_by")
+    if marker is None:
+        yield
+        return
+    with ServedBy(SERVERS[marker.args[0]]):
+        yield

@@ -1,19 +1,48 @@
 """The implementations that exist on this machine, and the checks that every op undergoes."""
 
+import importlib
+import os
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 import yolox_ops
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+# Triton decides at import whether it compiles or interprets, so interpreted kernels have a test process of their own.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def triton_launcher(op: str) -> Callable:
+    """The function that serves yolox_ops::<op> where Triton does, for a call by name."""
+    return getattr(importlib.import_module(f"yolox_ops.triton.{op.removesuffix('_backward')}"), op)
+
+
+class ServedBy(TorchDispatchMode):
+    """While active, ops of yolox_ops on CPU tensors go to another implementation: find(op) has the op's signature."""
+
+    def __init__(self, find: Callable[[str], Callable]):
+        super().__init__()
+        self.find = find
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "yolox_ops":
+            func = self.find(func._schema.name.removeprefix("yolox_ops::"))
+        return func(*args, **(kwargs or {}))
+
+
+SERVERS = {"triton": triton_launcher}
 
 
 def implementations(name: str) -> list:
-    """Pytest parameters: functions with the public signature of yolox_ops.<name> that take and return CPU tensors."""
+    """Pytest parameters: functions with the public signature of yolox_ops.<name> that take and return CPU tensors.
+    A test whose parameter is marked served_by("...") runs as a whole under that server, gradients included."""
     public = getattr(yolox_ops, name)
+    if INTERPRETED:
+        return [pytest.param(public, id="triton", marks=pytest.mark.served_by("triton"))]
     found = [pytest.param(public, id="cpp")]
     kernel = f"yolox_ops::{name.removeprefix('batched_')}"
     if torch.cuda.is_available() and torch._C._dispatch_has_kernel_for_dispatch_key(kernel, "CUDA"):
