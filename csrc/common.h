@@ -74,6 +74,12 @@ inline ScalarType compute_dtype(const Tensor& a, const Tensor& b) {
 template <class T>
 constexpr ScalarType kDtype = sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float;
 
+// Calls f with double or float as its type argument.
+template <class F>
+inline void dispatch_dtype(ScalarType dtype, const F& f) {
+  dtype == ScalarType::Double ? f.template operator()<double>() : f.template operator()<float>();
+}
+
 // The tensor in a dtype and row-major, itself if it already is.
 inline Tensor dense(const Tensor& t, ScalarType dtype) {
   return torch::stable::contiguous(t.scalar_type() == dtype ? t : torch::stable::to(t, dtype));

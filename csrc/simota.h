@@ -67,6 +67,26 @@ YOLOX_OPS_INLINE T over_odds(T scaled_odds) {
   return s1 + sqrt_(s1);
 }
 
+// Sums over this many classes run side by side, whatever the width of a vector or a warp, so that all give the same
+// bits.
+constexpr int64_t kSums = 16;
+// Factors below 2 that a float can take in before their product overflows, with room to spare.
+constexpr int64_t kFactors = 64;
+// A logit that adds nothing to a sum.
+constexpr double kNoClass = -1e30;
+
+// Multiplies the class of `logit` into a quotient of products whose logarithm is the sum of -log(1 - p): no logarithm
+// per class. `poison` keeps the NaN that the split loses.
+template <class T>
+YOLOX_OPS_INLINE void multiply_class(T logit, T obj_exp, T own, T& over, T& under, int32_t& exponent, T& poison) {
+  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj_exp, own);
+  int32_t e_over, e_under;
+  over *= split(over_odds(odds), e_over);
+  under *= split(odds, e_under);
+  exponent += e_over - e_under + kShift<T>;
+  poison += odds * T(0);
+}
+
 // log(1 + e^-x), at most 200: half of that reaches the clamp already, and for -inf it must stay a number.
 template <class T>
 YOLOX_OPS_INLINE T softplus_of_minus(T x) {

@@ -1,4 +1,4 @@
-#include "../common.h"
+#include "../box_sets.h"
 #include "../dual.h"
 #include "simd.h"
 
@@ -28,28 +28,19 @@ YOLOX_OPS_SIMD void simd_similarities(const double* p1, const double* p2, int64_
 }
 
 template <class T>
-void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& out) {
-  const T* p1 = boxes1.const_data_ptr<T>();
-  const T* p2 = boxes2.const_data_ptr<T>();
+void forward(const BoxSets& in, Tensor& out) {
+  const T* p1 = in.boxes1.const_data_ptr<T>();
+  const T* p2 = in.boxes2.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    simd_similarities(p1 + begin * 4, p2 + begin * 4, end - begin, format, kind, result + begin);
+    simd_similarities(p1 + begin * 4, p2 + begin * 4, end - begin, in.format, in.kind, result + begin);
   });
 }
 
 Tensor aligned_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
-  check_shape(boxes1, "boxes1", "[N, 4]", {-1, 4});
-  check_shape(boxes2, "boxes2", "[N, 4]", {boxes1.size(0), 4});
-  const Format format = parse_format(fmt);
-  const Kind measure = parse_kind(kind);
-  const ScalarType dtype = compute_dtype(boxes1, boxes2);
-  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0)}, dtype);
-  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
-  if (dtype == ScalarType::Double) {
-    forward<double>(dense1, dense2, format, measure, out);
-  } else {
-    forward<float>(dense1, dense2, format, measure, out);
-  }
+  const BoxSets in = aligned_sets(boxes1, boxes2, fmt, kind);
+  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0)}, in.dtype);
+  dispatch_dtype(in.dtype, [&]<class T>() { forward<T>(in, out); });
   return out;
 }
 
@@ -80,36 +71,24 @@ YOLOX_OPS_SIMD void simd_gradients(const double* g, const double* p1, const doub
 }
 
 template <class T>
-void backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& grad1,
-              Tensor& grad2) {
+void backward(const Tensor& grad, const BoxSets& in, Tensor& grad1, Tensor& grad2) {
   const T* g = grad.const_data_ptr<T>();
-  const T* p1 = boxes1.const_data_ptr<T>();
-  const T* p2 = boxes2.const_data_ptr<T>();
+  const T* p1 = in.boxes1.const_data_ptr<T>();
+  const T* p2 = in.boxes2.const_data_ptr<T>();
   T* out1 = grad1.mutable_data_ptr<T>();
   T* out2 = grad2.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * 4;
-    simd_gradients(g + begin, p1 + at, p2 + at, end - begin, format, kind, out1 + at, out2 + at);
+    simd_gradients(g + begin, p1 + at, p2 + at, end - begin, in.format, in.kind, out1 + at, out2 + at);
   });
 }
 
 std::tuple<Tensor, Tensor> aligned_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
                                                 std::string fmt, std::string kind) {
-  check_shape(boxes1, "boxes1", "[N, 4]", {-1, 4});
-  check_shape(boxes2, "boxes2", "[N, 4]", {boxes1.size(0), 4});
-  check_shape(grad, "grad", "[N]", {boxes1.size(0)});
-  const Format format = parse_format(fmt);
-  const Kind measure = parse_kind(kind);
-  const ScalarType dtype = compute_dtype(boxes1, boxes2);
-  check(grad.scalar_type() == dtype, "grad must have the dtype of the result");
-  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype), g = dense(grad, dtype);
-  Tensor grad1 = torch::stable::new_empty(dense1, dense1.sizes());
-  Tensor grad2 = torch::stable::new_empty(dense2, dense2.sizes());
-  if (dtype == ScalarType::Double) {
-    backward<double>(g, dense1, dense2, format, measure, grad1, grad2);
-  } else {
-    backward<float>(g, dense1, dense2, format, measure, grad1, grad2);
-  }
+  const BoxSets in = aligned_sets(boxes1, boxes2, fmt, kind);
+  check_gradient(grad, in, "[N]", {boxes1.size(0)});
+  Tensor grad1 = empty_like(in.boxes1), grad2 = empty_like(in.boxes2);
+  dispatch_dtype(in.dtype, [&]<class T>() { backward<T>(dense(grad, in.dtype), in, grad1, grad2); });
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
 }
 

@@ -2,9 +2,10 @@
 #include <functional>
 #include <numeric>
 
+#include "../reader.h"
 #include "../simota.h"
+#include "counts.h"
 #include "parallel.h"
-#include "reader.h"
 
 namespace yolox_ops {
 namespace {

@@ -1,4 +1,4 @@
-#include "../common.h"
+#include "../box_sets.h"
 #include "../dual.h"
 #include "memory.h"
 #include "simd.h"
@@ -25,38 +25,29 @@ YOLOX_OPS_SIMD void row(const Box<double>& a, const BoxView<double>& b, int64_t 
 }
 
 template <class T>
-void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& out) {
-  const int64_t B = boxes1.size(0), M = boxes1.size(1), N = boxes2.size(1);
-  const T* p1 = boxes1.const_data_ptr<T>();
-  const T* p2 = boxes2.const_data_ptr<T>();
+void forward(const BoxSets& in, Tensor& out) {
+  const int64_t B = out.size(0), M = out.size(1), N = out.size(2);
+  const T* p1 = in.boxes1.const_data_ptr<T>();
+  const T* p2 = in.boxes2.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, B * M, kGrain / N + 1, [&](int64_t begin, int64_t end) {
     BoxArrays<T> columns(N);
     for (int64_t at = begin; at < end; ++at) {
       const int64_t b = at / M;
       if (at == begin || at % M == 0) {  // the first row of an image here
-        for (int64_t j = 0; j < N; ++j) columns.set(j, load_box(p2 + (b * N + j) * 4, format, kind));
+        for (int64_t j = 0; j < N; ++j) columns.set(j, load_box(p2 + (b * N + j) * 4, in.format, in.kind));
       }
-      row(load_box(p1 + at * 4, format, kind), columns.view(), N, kind, result + at * N);
+      row(load_box(p1 + at * 4, in.format, in.kind), columns.view(), N, in.kind, result + at * N);
     }
   });
 }
 
 Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
-  check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
-  check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
-  const Format format = parse_format(fmt);
-  const Kind measure = parse_kind(kind);
-  const ScalarType dtype = compute_dtype(boxes1, boxes2);
-  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, dtype);
+  const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
+  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, in.dtype);
   if (out.numel() == 0) return out;
   prefer_huge_pages(out);
-  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
-  if (dtype == ScalarType::Double) {
-    forward<double>(dense1, dense2, format, measure, out);
-  } else {
-    forward<float>(dense1, dense2, format, measure, out);
-  }
+  dispatch_dtype(in.dtype, [&]<class T>() { forward<T>(in, out); });
   return out;
 }
 
@@ -90,23 +81,15 @@ void backward(const Tensor& own, const Tensor& other, const T* grad, const int64
 
 std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
                                                  std::string fmt, std::string kind) {
-  check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
-  check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
-  check_shape(grad, "grad", "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
-  const Format format = parse_format(fmt);
-  const Kind measure = parse_kind(kind);
-  const ScalarType dtype = compute_dtype(boxes1, boxes2);
-  check(grad.scalar_type() == dtype, "grad must have the dtype of the result");
-  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
-  Tensor grad1 = torch::stable::new_empty(dense1, dense1.sizes());
-  Tensor grad2 = torch::stable::new_empty(dense2, dense2.sizes());
+  const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
+  check_gradient(grad, in, "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
+  Tensor grad1 = empty_like(in.boxes1), grad2 = empty_like(in.boxes2);
   const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
   const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
-  const auto both = [&]<class T>(T) {
-    backward<true>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
-    backward<false>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
-  };
-  dtype == ScalarType::Double ? both(double{}) : both(float{});
+  dispatch_dtype(in.dtype, [&]<class T>() {
+    backward<true>(in.boxes1, in.boxes2, grad.const_data_ptr<T>(), forth, in.format, in.kind, grad1);
+    backward<false>(in.boxes2, in.boxes1, grad.const_data_ptr<T>(), back, in.format, in.kind, grad2);
+  });
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
 }
 

@@ -7,13 +7,7 @@
 namespace yolox_ops {
 namespace {
 
-// Sums over this many classes run side by side, whatever the vector width, so that every width gives the same bits.
-constexpr int64_t kSums = 16;
-// Factors below 2 that a float can take in before their product overflows, with room to spare.
-constexpr int64_t kFactors = 64;
-
-// Sum over classes of -log(1 - p), as the logarithm of one quotient of products: no logarithm per class. A logit of
-// -1e30 adds nothing.
+// Sum over classes of -log(1 - p).
 template <class T>
 YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classes, T obj_exp, T own) {
   double total = 0;
@@ -31,16 +25,11 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classe
     while (c < end) {
       const T* __restrict block = logits + c;
       if (end - c < kSums) {
-        for (int64_t lane = 0; lane < kSums; ++lane) tail[lane] = lane < end - c ? block[lane] : T(-1e30);
+        for (int64_t lane = 0; lane < kSums; ++lane) tail[lane] = lane < end - c ? block[lane] : T(kNoClass);
         block = tail;
       }
       for (int64_t lane = 0; lane < kSums; ++lane) {
-        const T odds = score_odds(exp_scaled(-block[lane], kShift<T>), obj_exp, own);
-        int32_t e_over, e_under;
-        over[lane] *= split(over_odds(odds), e_over);
-        under[lane] *= split(odds, e_under);
-        exponent[lane] += e_over - e_under + kShift<T>;
-        poison[lane] += odds * T(0);  // the split loses a NaN
+        multiply_class(block[lane], obj_exp, own, over[lane], under[lane], exponent[lane], poison[lane]);
       }
       c += kSums;
     }
