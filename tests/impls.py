@@ -1,8 +1,10 @@
 """The implementations that exist on this machine, and the checks that every op undergoes."""
 
+import functools
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +23,22 @@ def triton_launcher(op: str) -> Callable:
     return getattr(importlib.import_module(f"yolox_ops.triton.{op.removesuffix('_backward')}"), op)
 
 
+@functools.cache
+def _load_emulated() -> None:
+    """The CUDA kernels, compiled against tests/emulator, as ops of yolox_ops_emulated for CPU tensors."""
+    for name in torch._C._dispatch_get_all_op_names():
+        if name.startswith("yolox_ops::"):
+            schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
+            torch.library.define(f"yolox_ops_emulated::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
+    torch.ops.load_library(Path(__file__).parent.parent / "build/_C_emulated.so")
+
+
+def emulated_kernel(op: str) -> Callable:
+    """The CUDA kernel of yolox_ops::<op>, run on the CPU."""
+    _load_emulated()
+    return getattr(torch.ops.yolox_ops_emulated, op)
+
+
 class ServedBy(TorchDispatchMode):
     """While active, ops of yolox_ops on CPU tensors go to another implementation: find(op) has the op's signature."""
 
@@ -34,7 +52,7 @@ class ServedBy(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-SERVERS = {"triton": triton_launcher}
+SERVERS = {"emulated": emulated_kernel, "triton": triton_launcher}
 
 
 def implementations(name: str) -> list:
@@ -43,7 +61,10 @@ def implementations(name: str) -> list:
     public = getattr(yolox_ops, name)
     if INTERPRETED:
         return [pytest.param(public, id="triton", marks=pytest.mark.served_by("triton"))]
-    found = [pytest.param(public, id="cpp")]
+    found = [
+        pytest.param(public, id="cpp"),
+        pytest.param(public, id="emulated", marks=pytest.mark.served_by("emulated")),
+    ]
     kernel = f"yolox_ops::{name.removeprefix('batched_')}"
     if torch.cuda.is_available() and torch._C._dispatch_has_kernel_for_dispatch_key(kernel, "CUDA"):
 

@@ -1,4 +1,4 @@
-// What every CUDA kernel file shares: the current stream and its device, and the launch check.
+// What every CUDA kernel file shares: the device of a call, its current stream, and the launch.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,15 +12,30 @@
 
 namespace yolox_ops {
 
-constexpr int kThreads = 256;
-// Launches never exceed this in y and z; kernels step through what is left.
+// Grids never exceed this in y and z; kernels step through what is left.
 constexpr int64_t kMaxGrid = 65535;
+constexpr uint32_t kAllLanes = 0xffffffffu;
 
-inline cudaStream_t current_stream(const Tensor& t) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
+// Makes the device of a tensor current while it lives, and launches on that device's current stream.
+class Device {
+ public:
+  explicit Device(const Tensor& t) : guard_(t.get_device_index()) {
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream_));
+  }
+
+  template <class... Params, class... Args>
+  void launch(void (*kernel)(Params...), dim3 grid, int threads, Args... args) const {
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid;
+    config.blockDim = dim3(static_cast<unsigned>(threads));
+    config.stream = static_cast<cudaStream_t>(stream_);
+    STD_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...));
+  }
+
+ private:
+  torch::stable::accelerator::DeviceGuard guard_;
+  void* stream_ = nullptr;
+};
 
 inline unsigned blocks(int64_t work, int64_t per_block) {
   return static_cast<unsigned>(std::min((work + per_block - 1) / per_block, kMaxGrid));

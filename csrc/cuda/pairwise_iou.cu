@@ -1,9 +1,11 @@
+#include "../box_sets.h"
 #include "../dual.h"
 #include "common.cuh"
 
 namespace yolox_ops {
 namespace {
 
+constexpr int kThreads = 256;
 // Rows of the matrix that a block keeps in shared memory at once.
 constexpr int kRows = 16;
 
@@ -34,7 +36,7 @@ template <class T>
 __device__ void block_sum(T (&sum)[4]) {
   __shared__ T partial[4][kThreads / 32];
   for (int m = 0; m < 4; ++m) {
-    for (int step = 16; step > 0; step /= 2) sum[m] += __shfl_down_sync(0xffffffffu, sum[m], step);
+    for (int step = 16; step > 0; step /= 2) sum[m] += __shfl_xor_sync(kAllLanes, sum[m], step);
     if (threadIdx.x % 32 == 0) partial[m][threadIdx.x / 32] = sum[m];
   }
   __syncthreads();
@@ -70,72 +72,48 @@ __global__ void backward_kernel(const T* own, const T* other, const T* grad, int
 }
 
 template <class T>
-void forward(const Tensor& boxes1, const Tensor& boxes2, Format format, Kind kind, Tensor& out) {
-  const int64_t B = boxes1.size(0), M = boxes1.size(1), N = boxes2.size(1);
+void forward(const Device& device, const BoxSets& in, Tensor& out) {
+  const int64_t B = out.size(0), M = out.size(1), N = out.size(2);
   const dim3 grid(blocks(N, kThreads), blocks(M, kRows), blocks(B, 1));
-  const cudaStream_t stream = current_stream(boxes1);
-  dispatch_kind(kind, [&]<Kind k>() {
-    forward_kernel<T, k><<<grid, kThreads, 0, stream>>>(boxes1.const_data_ptr<T>(), boxes2.const_data_ptr<T>(),
-                                                        out.mutable_data_ptr<T>(), B, M, N, format);
+  dispatch_kind(in.kind, [&]<Kind kind>() {
+    device.launch(forward_kernel<T, kind>, grid, kThreads, in.boxes1.const_data_ptr<T>(), in.boxes2.const_data_ptr<T>(),
+                  out.mutable_data_ptr<T>(), B, M, N, in.format);
   });
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
-  check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
-  check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
-  check_same_device(boxes2, "boxes2", boxes1, "boxes1");
-  const Format format = parse_format(fmt);
-  const Kind measure = parse_kind(kind);
-  const ScalarType dtype = compute_dtype(boxes1, boxes2);
-  const torch::stable::accelerator::DeviceGuard guard(boxes1.get_device_index());
-  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, dtype);
+  const Device device(boxes1);
+  const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
+  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, in.dtype);
   if (out.numel() == 0) return out;
-  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
-  if (dtype == ScalarType::Double) {
-    forward<double>(dense1, dense2, format, measure, out);
-  } else {
-    forward<float>(dense1, dense2, format, measure, out);
-  }
+  dispatch_dtype(in.dtype, [&]<class T>() { forward<T>(device, in, out); });
   return out;
 }
 
 template <bool first, class T>
-void backward(const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3], Format format,
-              Kind kind, Tensor& out) {
+void backward(const Device& device, const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3],
+              Format format, Kind kind, Tensor& out) {
   const int64_t B = own.size(0), M = own.size(1), N = other.size(1);
   if (B * M == 0) return;
-  const cudaStream_t stream = current_stream(own);
   dispatch_kind(kind, [&]<Kind k>() {
-    backward_kernel<T, k, first>
-        <<<blocks(B * M, 1), kThreads, 0, stream>>>(own.const_data_ptr<T>(), other.const_data_ptr<T>(), grad, stride[0],
-                                                    stride[1], stride[2], out.mutable_data_ptr<T>(), B, M, N, format);
+    device.launch(backward_kernel<T, k, first>, blocks(B * M, 1), kThreads, own.const_data_ptr<T>(),
+                  other.const_data_ptr<T>(), grad, stride[0], stride[1], stride[2], out.mutable_data_ptr<T>(), B, M, N,
+                  format);
   });
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
                                                  std::string fmt, std::string kind) {
-  check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
-  check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
-  check_shape(grad, "grad", "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
-  check_same_device(boxes2, "boxes2", boxes1, "boxes1");
-  check_same_device(grad, "grad", boxes1, "boxes1");
-  const Format format = parse_format(fmt);
-  const Kind measure = parse_kind(kind);
-  const ScalarType dtype = compute_dtype(boxes1, boxes2);
-  check(grad.scalar_type() == dtype, "grad must have the dtype of the result");
-  const torch::stable::accelerator::DeviceGuard guard(boxes1.get_device_index());
-  const Tensor dense1 = dense(boxes1, dtype), dense2 = dense(boxes2, dtype);
-  Tensor grad1 = torch::stable::new_empty(dense1, dense1.sizes());
-  Tensor grad2 = torch::stable::new_empty(dense2, dense2.sizes());
+  const Device device(boxes1);
+  const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
+  check_gradient(grad, in, "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
+  Tensor grad1 = empty_like(in.boxes1), grad2 = empty_like(in.boxes2);
   const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
   const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
-  const auto both = [&]<class T>(T) {
-    backward<true>(dense1, dense2, grad.const_data_ptr<T>(), forth, format, measure, grad1);
-    backward<false>(dense2, dense1, grad.const_data_ptr<T>(), back, format, measure, grad2);
-  };
-  dtype == ScalarType::Double ? both(double{}) : both(float{});
+  dispatch_dtype(in.dtype, [&]<class T>() {
+    backward<true>(device, in.boxes1, in.boxes2, grad.const_data_ptr<T>(), forth, in.format, in.kind, grad1);
+    backward<false>(device, in.boxes2, in.boxes1, grad.const_data_ptr<T>(), back, in.format, in.kind, grad2);
+  });
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
 }
 

@@ -1,0 +1,215 @@
+// CUDA's runtime as far as csrc/cuda uses it, on the CPU: the kernels themselves run in the tests without a GPU. Thread
+// after thread of a block runs as a fiber until it waits for others. This shows wrong answers, wrong barriers (a block
+// in which nobody can go on is an error) and most missing ones (every second block runs its threads backwards).
+// It does not show what depends on a GPU's memory model or on blocks that run at the same time.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+using cudaStream_t = void*;
+using cudaError_t = int;
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+};
+
+using std::max;
+using std::min;
+
+namespace emulator {
+
+// Where fibers of one block, or the lanes of one mask, meet and leave a value for each other.
+struct Meeting {
+  uint32_t arrived = 0, generation = 0;
+  std::vector<uint64_t> brought, taken;
+};
+
+struct Fiber {
+  std::unique_ptr<char[]> stack;
+  ucontext_t start = {};
+  jmp_buf place = {};
+  bool begun = false, done = false;
+};
+
+class Block {
+ public:
+  void run(unsigned threads, bool backwards, const std::function<void()>& kernel) {
+    kernel_ = &kernel;
+    meetings_.clear();
+    while (fibers_.size() < threads) fibers_.push_back({std::make_unique<char[]>(kStack)});
+    for (Fiber& fiber : fibers_) fiber.done = false;
+    for (unsigned left = threads; left > 0;) {
+      progress_ = false;
+      for (unsigned i = 0; i < threads; ++i) {
+        now_ = backwards ? threads - 1 - i : i;
+        if (fibers_[now_].done) continue;
+        resume(fibers_[now_]);
+        if (fibers_[now_].done) --left, progress_ = true;
+      }
+      if (!progress_) throw std::runtime_error("emulator: the threads of a block wait for each other in vain");
+    }
+  }
+
+  // Waits until `count` threads have come to the meeting `key`; returns what they brought, by `slot` of `slots`.
+  const uint64_t* meet(uint64_t key, uint32_t count, uint32_t slots, uint32_t slot, uint64_t value) {
+    Meeting& meeting = meetings_[key];
+    meeting.brought.resize(slots);
+    meeting.brought[slot] = value;
+    progress_ = true;
+    if (++meeting.arrived == count) {
+      meeting.taken = meeting.brought;
+      meeting.arrived = 0;
+      ++meeting.generation;
+    } else {
+      for (const uint32_t now = meeting.generation; meeting.generation == now;) yield();
+    }
+    return meeting.taken.data();
+  }
+
+  void yield() {
+    Fiber& fiber = fibers_[now_];
+    if (_setjmp(fiber.place) == 0) _longjmp(scheduler_, 1);
+  }
+
+ private:
+  static constexpr size_t kStack = 1 << 16;
+
+  void resume(Fiber& fiber) {
+    threadIdx = dim3(now_, 0, 0);
+    if (_setjmp(scheduler_) != 0) return;
+    if (fiber.begun) _longjmp(fiber.place, 1);
+    fiber.begun = true;
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = fiber.stack.get();
+    fiber.start.uc_stack.ss_size = kStack;
+    makecontext(&fiber.start, &Block::body, 0);
+    setcontext(&fiber.start);
+  }
+
+  static void body();
+
+  std::vector<Fiber> fibers_;
+  std::map<uint64_t, Meeting> meetings_;
+  const std::function<void()>* kernel_ = nullptr;
+  jmp_buf scheduler_;
+  unsigned now_ = 0;
+  bool progress_ = false;
+};
+
+inline Block block;
+
+// A fiber outlives its block and serves the next.
+inline void Block::body() {
+  for (;;) {
+    (*block.kernel_)();
+    block.fibers_[block.now_].done = true;
+    block.yield();
+  }
+}
+
+inline const uint64_t* meet_block(uint64_t value) { return block.meet(0, blockDim.x, blockDim.x, threadIdx.x, value); }
+
+inline const uint64_t* meet_warp(uint32_t mask, uint64_t value) {
+  const uint64_t warp = threadIdx.x / 32 + 1;
+  return block.meet(warp << 32 | mask, std::popcount(mask), 32, threadIdx.x % 32, value);
+}
+
+template <class T>
+T shuffle(uint32_t mask, T value, uint32_t source) {
+  uint64_t word = 0;
+  std::memcpy(&word, &value, sizeof value);
+  std::memcpy(&value, &meet_warp(mask, word)[source], sizeof value);
+  return value;
+}
+
+}  // namespace emulator
+
+template <class... Params, class... Args>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args... args) {
+  gridDim = config->gridDim;
+  blockDim = config->blockDim;
+  const std::function<void()> call = [&] { kernel(static_cast<Params>(args)...); };
+  bool backwards = false;
+  for (blockIdx.z = 0; blockIdx.z < gridDim.z; ++blockIdx.z) {
+    for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y) {
+      for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x, backwards = !backwards) {
+        emulator::block.run(blockDim.x, backwards, call);
+      }
+    }
+  }
+  return 0;
+}
+
+inline void __syncthreads() { emulator::meet_block(0); }
+inline int __syncthreads_count(int vote) {
+  const uint64_t* votes = emulator::meet_block(vote != 0);
+  return static_cast<int>(std::count(votes, votes + blockDim.x, uint64_t{1}));
+}
+inline int __syncthreads_or(int vote) { return __syncthreads_count(vote) > 0; }
+inline void __syncwarp(uint32_t mask = 0xffffffffu) { emulator::meet_warp(mask, 0); }
+inline uint32_t __ballot_sync(uint32_t mask, int vote) {
+  const uint64_t* votes = emulator::meet_warp(mask, vote != 0);
+  uint32_t bits = 0;
+  for (uint32_t lane = 0; lane < 32; ++lane) bits |= static_cast<uint32_t>(mask >> lane & votes[lane] & 1) << lane;
+  return bits;
+}
+template <class T>
+T __shfl_sync(uint32_t mask, T value, int lane, int width = 32) {
+  const uint32_t first = threadIdx.x % 32 / width * width;
+  return emulator::shuffle(mask, value, first + lane % width);
+}
+template <class T>
+T __shfl_xor_sync(uint32_t mask, T value, int step) {
+  return emulator::shuffle(mask, value, threadIdx.x % 32 ^ step);
+}
+template <class T>
+T __shfl_up_sync(uint32_t mask, T value, unsigned step) {
+  const uint32_t lane = threadIdx.x % 32;
+  return emulator::shuffle(mask, value, lane < step ? lane : lane - step);
+}
+
+inline int __popc(uint32_t bits) { return std::popcount(bits); }
+inline int __ffs(uint32_t bits) { return bits ? std::countr_zero(bits) + 1 : 0; }
+
+template <class T>
+T atomicAdd(T* at, T value) {
+  const T before = *at;
+  *at += value;
+  return before;
+}
+template <class T>
+T atomicExch(T* at, T value) {
+  return std::exchange(*at, value);
+}
+template <class T>
+T atomicCAS(T* at, T expected, T value) {
+  const T before = *at;
+  if (before == expected) *at = value;
+  return before;
+}
