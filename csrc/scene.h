@@ -1,4 +1,4 @@
-// The tensors and the rule that simota_cost and simota take, and their guards; the same on every device.
+// What simota_cost, dynamic_k_match and simota take, and their guards; the same on every device.
 #pragma once
 
 #include <limits>
@@ -9,7 +9,20 @@
 
 namespace yolox_ops {
 
-// The tensors of the two ops, and the guards that they share.
+inline void check_counts(const std::optional<Tensor>& num_gts, const Tensor& first, const char* first_name) {
+  if (!num_gts) return;
+  check_shape(*num_gts, "num_gts", "[B]", {first.size(0)});
+  check_integer(*num_gts, "num_gts");
+  check_same_device(*num_gts, "num_gts", first, first_name);
+}
+
+// Anchors and ground truths of an image are numbered in 32 bits.
+inline void check_numbering(int64_t N, int64_t G) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  check(N < kMost && G < kMost, "N and G must be below 2^31 - 1, got ", N, " and ", G);
+}
+
+// The tensors of simota_cost and simota, and the guards that they share.
 struct SceneTensors {
   const Tensor &pred_boxes, &cls_logits;
   const std::optional<Tensor>& obj_logits;
@@ -32,20 +45,29 @@ struct SceneTensors {
     check_floating(strides, "strides");
     check_floating(gt_boxes, "gt_boxes");
     check_integer(gt_labels, "gt_labels");
-    if (num_gts) check_shape(*num_gts, "num_gts", "[B]", {B});
-    if (num_gts) check_integer(*num_gts, "num_gts");
     check_same_device(cls_logits, "cls_logits", pred_boxes, "pred_boxes");
     if (obj_logits) check_same_device(*obj_logits, "obj_logits", pred_boxes, "pred_boxes");
     check_same_device(anchor_points, "anchor_points", pred_boxes, "pred_boxes");
     check_same_device(strides, "strides", pred_boxes, "pred_boxes");
     check_same_device(gt_boxes, "gt_boxes", pred_boxes, "pred_boxes");
     check_same_device(gt_labels, "gt_labels", pred_boxes, "pred_boxes");
-    if (num_gts) check_same_device(*num_gts, "num_gts", pred_boxes, "pred_boxes");
-    // Candidates and ground truths of an image are numbered in 32 bits.
-    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-    check(N < kMost && gt_boxes.size(1) < kMost, "N and G must be below 2^31 - 1, got ", N, " and ", gt_boxes.size(1));
+    check_counts(num_gts, pred_boxes, "pred_boxes");
+    check_numbering(N, gt_boxes.size(1));
   }
 };
+
+// The guards of dynamic_k_match.
+inline void check_match(const Tensor& cost, const Tensor& iou, const std::optional<Tensor>& num_gts, int64_t topk) {
+  check_shape(cost, "cost", "[B, G, N]", {-1, -1, -1});
+  const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
+  check_shape(iou, "iou", "[B, G, N]", {B, G, N});
+  check_floating(cost, "cost");
+  check_floating(iou, "iou");
+  check_same_device(iou, "iou", cost, "cost");
+  check_counts(num_gts, cost, "cost");
+  check_numbering(N, G);
+  check(topk >= 1, "topk must be at least 1, got ", topk);
+}
 
 inline Rule parse_rule(double center_radius, const std::string& candidates, double outside_penalty, double cls_weight,
                        double iou_weight, double iou_eps, int64_t topk) {

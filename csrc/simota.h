@@ -126,6 +126,7 @@ struct Preference {
   double cost;
   int64_t index;
 
+  Preference() = default;
   YOLOX_OPS_INLINE Preference(double cost_, int64_t index_)
       : rank(cost_ != cost_ ? 1 : 2 * (cost_ > 1.7976931348623157e308)), cost(rank ? 0.0 : cost_), index(index_) {}
 
@@ -134,5 +135,9 @@ struct Preference {
     return cost != other.cost ? cost < other.cost : index < other.index;
   }
 };
+
+// A pair outside a ground truth's own region costs at least this: no cost is below -iou_weight * log(1 + iou_eps), and
+// iou_eps is at most 1.
+YOLOX_OPS_INLINE double least_penalised(const Rule& rule) { return rule.outside_penalty - rule.iou_weight; }
 
 }  // namespace yolox_ops

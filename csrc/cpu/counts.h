@@ -13,8 +13,6 @@ namespace yolox_ops {
 inline std::vector<int64_t> read_counts(const std::optional<Tensor>& num_gts, int64_t B, int64_t G) {
   std::vector<int64_t> counts(B, G);
   if (!num_gts) return counts;
-  check_shape(*num_gts, "num_gts", "[B]", {B});
-  check_integer(*num_gts, "num_gts");
   std::copy_n(dense(*num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
   for (int64_t b = 0; b < B; ++b) {
     check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);

@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "../reader.h"
-#include "../simota.h"
+#include "../scene.h"
 #include "counts.h"
 #include "parallel.h"
 
@@ -76,12 +76,8 @@ void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t
 
 std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Tensor& iou,
                                                    const std::optional<Tensor>& num_gts, int64_t topk) {
-  check_shape(cost, "cost", "[B, G, N]", {-1, -1, -1});
+  check_match(cost, iou, num_gts, topk);
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
-  check_shape(iou, "iou", "[B, G, N]", {B, G, N});
-  check_floating(cost, "cost");
-  check_floating(iou, "iou");
-  check(topk >= 1, "topk must be at least 1, got ", topk);
   const std::vector<int64_t> counts = read_counts(num_gts, B, G);
   Tensor matched_gt = torch::stable::new_empty(cost, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(cost, {B, N}, ScalarType::Float);

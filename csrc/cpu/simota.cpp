@@ -61,9 +61,6 @@ struct Matching {
   std::vector<int32_t> gts_inside;  // ground truths in whose geometry a candidate lies, ascending
 };
 
-// A pair that pays the penalty costs at least this: no cost is below -iou_weight * log(1 + iou_eps), iou_eps at most 1.
-double least_penalised(const Rule& rule) { return rule.outside_penalty - rule.iou_weight; }
-
 // Takes the k preferred candidates of ground truth g.
 template <class T>
 void pick(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k, int32_t* picks) {
