@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "../soft_nms.h"
 #include "simd.h"
 
 namespace yolox_ops {
@@ -55,12 +56,6 @@ YOLOX_OPS_INLINE Lead<T> lead_of(const Word<T>* rank, const Word<T>* index) {
 #pragma GCC unroll 1
   for (int64_t i = 0; i < kFan; ++i) first = smaller(first, tied[i]);
   return {top, first};
-}
-
-// False for boxes that have IoU 0 with everything: empty, negative, with a NaN, of infinite area.
-template <class T>
-YOLOX_OPS_INLINE bool can_overlap(const Box<T>& box) {
-  return box.x1 < box.x2 && box.y1 < box.y2 && box.area < kInf<T>;
 }
 
 // Sixteen boxes.

@@ -1,7 +1,7 @@
-#include <algorithm>
-#include <optional>
+#include "../soft_nms.h"
 
-#include "../common.h"
+#include <algorithm>
+
 #include "box_tree.h"
 #include "parallel.h"
 
@@ -10,23 +10,6 @@ namespace {
 
 // Boxes that are worth a thread of their own, about a millisecond's work: waiting for a busy core costs several.
 constexpr int64_t kGrain = 4096;
-
-enum class Method { kHard, kLinear, kGaussian, kMeanGaussian };
-
-Method parse_method(const std::string& method) {
-  if (method == "hard") return Method::kHard;
-  if (method == "linear") return Method::kLinear;
-  if (method == "gaussian") return Method::kGaussian;
-  check(method == "mean_gaussian", "method must be 'hard', 'linear', 'gaussian' or 'mean_gaussian', got '", method,
-        "'");
-  return Method::kMeanGaussian;
-}
-
-template <class T>
-struct NmsRule {
-  Method method;
-  T sigma, iou_threshold, score_threshold;
-};
 
 template <class T>
 struct Pick {
@@ -38,9 +21,7 @@ struct Pick {
 template <class T>
 YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const NmsRule<T>& rule, int64_t most, Pick<T>* picks) {
   const Method method = rule.method;
-  const T floor = rule.score_threshold, limit = method == Method::kGaussian ? T(0) : rule.iou_threshold;
-  const auto hard = [](T) __attribute__((always_inline)) { return kNaN<T>; };
-  const auto linear = [](T overlap) __attribute__((always_inline)) { return T(1) - overlap; };
+  const T floor = rule.score_threshold, limit = rule.limit();
   tree.finish(method == Method::kMeanGaussian);
   int64_t count = 0;
   for (int64_t gaps = 0; count < most; ++count, ++gaps) {
@@ -49,16 +30,17 @@ YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const NmsRule<T>& rule, in
     if (lead.rank == kGone<T>) break;
     picks[count] = {lead.index, score_of<T>(lead.rank)};
     const Box<T> chosen = tree.take(lead.index);
+    const T scale = rule.scale(method == Method::kMeanGaussian ? tree.mean_score() : T(0));
+    const auto decay_by = [&]<Method m>() __attribute__((always_inline)) {
+      tree.decay(chosen, limit, floor,
+                 [=](T overlap) __attribute__((always_inline)) { return weight<m>(overlap, scale); });
+    };
     if (method == Method::kHard) {
-      tree.decay(chosen, limit, floor, hard);
+      decay_by.template operator()<Method::kHard>();
     } else if (method == Method::kLinear) {
-      tree.decay(chosen, limit, floor, linear);
+      decay_by.template operator()<Method::kLinear>();
     } else {
-      const T sigma = method == Method::kGaussian ? rule.sigma : tree.mean_score();
-      const T scale = sigma > T(0) ? T(-1) / sigma : T(0);  // a mean that is not positive lowers nothing
-      const auto gaussian = [=](T overlap)
-                                __attribute__((always_inline)) { return exp_scaled(overlap * overlap * scale, 0); };
-      tree.decay(chosen, limit, floor, gaussian);
+      decay_by.template operator()<Method::kGaussian>();
     }
   }
   return count;
@@ -132,13 +114,6 @@ void sort_by_key(Item* items, Item* spare, int64_t n) {
   if (from != items) std::copy(from, from + n, items);
 }
 
-// x as one of `cells` equal parts of [low, high]; whatever x, low and high are.
-template <class T>
-int64_t cell_of(T x, T low, T high, int64_t cells) {
-  const T position = (x - low) * (static_cast<T>(cells) / (high - low));
-  return position > T(0) ? (position < static_cast<T>(cells) ? static_cast<int64_t>(position) : cells - 1) : 0;
-}
-
 // What a thread works in: room for the largest group and for the image of the most groups.
 template <class T>
 struct Scratch {
@@ -155,25 +130,17 @@ struct Scratch {
   std::unique_ptr<Node<T>[]> heads;
 };
 
-// Fills the tree with n boxes in spatial order: up one strip of the image and down the next, so that sixteen in a row
-// lie in about a square. Boxes that overlap nothing come last. Box k of the tree is box members[k].index of the image.
+// Fills the tree with n boxes in spatial order. Box k of the tree is box members[k].index of the image.
 template <class T>
 void plant(Scratch<T>& scratch, const T* boxes, const T* scores, const Item* members, int64_t n, Format format) {
-  Box<T> span{kInf<T>, kInf<T>, -kInf<T>, -kInf<T>, T(0), T(0)};
+  Box<T> span = empty_span<T>();
   for (int64_t k = 0; k < n; ++k) {
-    const Box<T> box = scratch.boxes[k] = load_box(boxes + 4 * members[k].index, format, Kind::kIou);
-    if (!can_overlap(box)) continue;
-    const T x = box.x1 + box.x2, y = box.y1 + box.y2;
-    span = {smaller(span.x1, x), smaller(span.y1, y), larger(span.x2, x), larger(span.y2, y), T(0), T(0)};
+    scratch.boxes[k] = load_box(boxes + 4 * members[k].index, format, Kind::kIou);
+    span = grown(span, scratch.boxes[k]);
   }
-  const auto strips = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(n) / kFan)));
-  const int64_t rows = strips * kFan;
+  const SpatialOrder<T> order(span, n, kFan);
   for (int64_t k = 0; k < n; ++k) {
-    const Box<T>& box = scratch.boxes[k];
-    const int64_t strip = cell_of(box.x1 + box.x2, span.x1, span.x2, strips);
-    const int64_t row = cell_of(box.y1 + box.y2, span.y1, span.y2, rows);
-    const int64_t cell = strip * rows + (strip % 2 ? rows - 1 - row : row);
-    scratch.items[k] = {static_cast<uint64_t>(can_overlap(box) ? cell : strips * rows), static_cast<int32_t>(k)};
+    scratch.items[k] = {static_cast<uint64_t>(order(scratch.boxes[k])), static_cast<int32_t>(k)};
   }
   sort_by_key(scratch.items.get(), scratch.spare.get(), n);
   scratch.tree.clear();
@@ -184,11 +151,12 @@ void plant(Scratch<T>& scratch, const T* boxes, const T* scores, const Item* mem
 }
 
 template <class T>
-void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Format format, const NmsRule<T>& rule,
-         Tensor& indices, Tensor& decayed, Tensor& counts) {
-  const int64_t B = boxes.size(0), N = boxes.size(1), K = indices.size(1);
-  const T* box = boxes.const_data_ptr<T>();
-  const T* score = scores.const_data_ptr<T>();
+void run(NmsCall& call) {
+  const int64_t B = call.B, N = call.N, K = call.K;
+  const T* box = call.boxes.const_data_ptr<T>();
+  const T* score = call.scores.const_data_ptr<T>();
+  const int64_t* labels = call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr;
+  const NmsRule<T> rule = call.rule<T>();
   const int64_t workers = std::clamp<int64_t>(B * N / kGrain, 1, torch::stable::get_num_threads());
 
   // The boxes that count, by label.
@@ -229,7 +197,7 @@ void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Forma
     const int64_t row = group.image * N, size = group.end - group.begin;
     const Item* members = items.get() + group.begin;
     Pick<T>* mine = picks.get() + group.begin;
-    plant(scratch[w], box + row * 4, score + row, members, size, format);
+    plant(scratch[w], box + row * 4, score + row, members, size, call.format);
     const int64_t count = pick(scratch[w].tree, rule, std::min(K, size), mine);
     for (int64_t k = 0; k < count; ++k) {
       mine[k].index = members[mine[k].index].index;
@@ -238,9 +206,9 @@ void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Forma
     group.end = group.begin + count;
   });
 
-  int64_t* index_out = indices.mutable_data_ptr<int64_t>();
-  T* score_out = decayed.mutable_data_ptr<T>();
-  int64_t* count_out = counts.mutable_data_ptr<int64_t>();
+  int64_t* index_out = call.indices.mutable_data_ptr<int64_t>();
+  T* score_out = call.decayed.mutable_data_ptr<T>();
+  int64_t* count_out = call.counts.mutable_data_ptr<int64_t>();
   share(workers, B, [&](int64_t w, int64_t b) {
     int64_t* index = index_out + b * K;
     T* decayed_score = score_out + b * K;
@@ -255,31 +223,9 @@ void run(const Tensor& boxes, const Tensor& scores, const int64_t* labels, Forma
 std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tensor> labels,
                                             std::string method, double sigma, double iou_threshold,
                                             double score_threshold, int64_t max_detections, std::string fmt) {
-  check_shape(boxes, "boxes", "[B, N, 4]", {-1, -1, 4});
-  const int64_t B = boxes.size(0), N = boxes.size(1);
-  check_shape(scores, "scores", "[B, N]", {B, N});
-  if (labels) check_shape(*labels, "labels", "[B, N]", {B, N});
-  check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
-  check(N < std::numeric_limits<int32_t>::max(), "boxes must be fewer than 2^31 an image, got ", N);
-  const Format format = parse_format(fmt);
-  const Method rule_method = parse_method(method);
-  const ScalarType dtype = compute_dtype(boxes, scores);
-  const int64_t K = max_detections < 0 ? N : std::min(max_detections, N);
-  Tensor indices = torch::stable::new_empty(boxes, {B, K}, ScalarType::Long);
-  Tensor decayed = torch::stable::new_empty(boxes, {B, K}, dtype);
-  Tensor counts = torch::stable::new_empty(boxes, {B}, ScalarType::Long);
-  if (B == 0) return {indices, decayed, counts};
-  const Tensor dense_boxes = dense(boxes, dtype), dense_scores = dense(scores, dtype);
-  const auto dense_labels = labels ? std::optional(dense(*labels, ScalarType::Long)) : std::nullopt;
-  const int64_t* label = labels ? dense_labels->const_data_ptr<int64_t>() : nullptr;
-  const auto go = [&]<class T>(T) {
-    // A pair that does not overlap never decays, which a negative threshold would ask for.
-    const NmsRule<T> rule{rule_method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
-                          static_cast<T>(score_threshold)};
-    run<T>(dense_boxes, dense_scores, label, format, rule, indices, decayed, counts);
-  };
-  dtype == ScalarType::Double ? go(double{}) : go(float{});
-  return {indices, decayed, counts};
+  NmsCall call(boxes, scores, labels, fmt, method, sigma, iou_threshold, score_threshold, max_detections);
+  if (call.B > 0) dispatch_dtype(call.dtype, [&]<class T>() { run<T>(call); });
+  return {call.indices, call.decayed, call.counts};
 }
 
 }  // namespace

@@ -1,0 +1,144 @@
+// Soft-NMS's arguments, guards and arithmetic, once for CPU and CUDA.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "common.h"
+
+namespace yolox_ops {
+
+enum class Method { kHard, kLinear, kGaussian, kMeanGaussian };
+
+inline Method parse_method(const std::string& method) {
+  if (method == "hard") return Method::kHard;
+  if (method == "linear") return Method::kLinear;
+  if (method == "gaussian") return Method::kGaussian;
+  check(method == "mean_gaussian", "method must be 'hard', 'linear', 'gaussian' or 'mean_gaussian', got '", method,
+        "'");
+  return Method::kMeanGaussian;
+}
+
+template <class T>
+struct NmsRule {
+  Method method;
+  T sigma, iou_threshold, score_threshold;
+
+  // A selected box lowers the scores of those whose IoU with it exceeds this.
+  YOLOX_OPS_INLINE T limit() const { return method == Method::kGaussian ? T(0) : iou_threshold; }
+
+  // What `weight` takes beside the overlap; `mean` is the mean of the scores that remain.
+  YOLOX_OPS_INLINE T scale(T mean) const {
+    const T width = method == Method::kGaussian ? sigma : mean;
+    return width > T(0) ? T(-1) / width : T(0);  // a mean that is not positive lowers nothing
+  }
+};
+
+// What a score is multiplied by. Hard NMS makes it NaN, which reaches no threshold.
+template <Method method, class T>
+YOLOX_OPS_INLINE T weight(T overlap, T scale) {
+  if constexpr (method == Method::kHard) return std::numeric_limits<T>::quiet_NaN();
+  if constexpr (method == Method::kLinear) return T(1) - overlap;
+  return exp_scaled(overlap * overlap * scale, 0);
+}
+
+// False for boxes that have IoU 0 with everything: empty, negative, with a NaN, of infinite area.
+template <class T>
+YOLOX_OPS_INLINE bool can_overlap(const Box<T>& box) {
+  return box.x1 < box.x2 && box.y1 < box.y2 && box.area < std::numeric_limits<T>::infinity();
+}
+
+// x as one of `cells` equal parts of [low, high]; whatever x, low and high are.
+template <class T>
+YOLOX_OPS_INLINE int64_t cell_of(T x, T low, T high, int64_t cells) {
+  const T position = (x - low) * (static_cast<T>(cells) / (high - low));
+  return position > T(0) ? (position < static_cast<T>(cells) ? static_cast<int64_t>(position) : cells - 1) : 0;
+}
+
+// Where a box comes in an order in which `per_cell` in a row lie in about a square: up one strip of the image and down
+// the next. `span` holds the boxes' centres, doubled; boxes that overlap nothing come last.
+template <class T>
+struct SpatialOrder {
+  Box<T> span;
+  int64_t strips, rows;
+
+  YOLOX_OPS_INLINE SpatialOrder(const Box<T>& span_, int64_t boxes, int64_t per_cell)
+      : span(span_),
+        strips(static_cast<int64_t>(sqrt_(static_cast<double>(boxes) / static_cast<double>(per_cell))) + 1),
+        rows(strips * per_cell) {}
+
+  YOLOX_OPS_INLINE int64_t operator()(const Box<T>& box) const {
+    if (!can_overlap(box)) return strips * rows;
+    const int64_t strip = cell_of(box.x1 + box.x2, span.x1, span.x2, strips);
+    const int64_t row = cell_of(box.y1 + box.y2, span.y1, span.y2, rows);
+    return strip * rows + (strip % 2 ? rows - 1 - row : row);
+  }
+};
+
+// A hull of doubled centres for SpatialOrder, grown box by box.
+template <class T>
+YOLOX_OPS_INLINE Box<T> empty_span() {
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  return {inf, inf, -inf, -inf, T(0), T(0)};
+}
+template <class T>
+YOLOX_OPS_INLINE Box<T> grown(const Box<T>& span, const Box<T>& box) {
+  if (!can_overlap(box)) return span;
+  const T x = box.x1 + box.x2, y = box.y1 + box.y2;
+  return {smaller(span.x1, x), smaller(span.y1, y), larger(span.x2, x), larger(span.y2, y), T(0), T(0)};
+}
+
+// The op's tensors, checked and dense, and its outputs.
+struct NmsCall {
+  NmsCall(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& labels_, const std::string& fmt,
+          const std::string& method_, double sigma_, double iou_threshold_, double score_threshold_,
+          int64_t max_detections)
+      : boxes(boxes_), scores(scores_), indices(boxes_), decayed(boxes_), counts(boxes_) {
+    check_shape(boxes, "boxes", "[B, N, 4]", {-1, -1, 4});
+    B = boxes.size(0), N = boxes.size(1);
+    check_shape(scores, "scores", "[B, N]", {B, N});
+    check_floating(boxes, "boxes");
+    check_floating(scores, "scores");
+    check_same_device(scores, "scores", boxes, "boxes");
+    if (labels_) {
+      check_shape(*labels_, "labels", "[B, N]", {B, N});
+      check_integer(*labels_, "labels");
+      check_same_device(*labels_, "labels", boxes, "boxes");
+    }
+    check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
+    check(N < std::numeric_limits<int32_t>::max(), "boxes must be fewer than 2^31 an image, got ", N);
+    format = parse_format(fmt);
+    method = parse_method(method_);
+    dtype = compute_dtype(boxes, scores);
+    sigma = sigma_;
+    iou_threshold = iou_threshold_;
+    score_threshold = score_threshold_;
+    K = max_detections < 0 ? N : std::min(max_detections, N);
+    indices = torch::stable::new_empty(boxes, {B, K}, ScalarType::Long);
+    decayed = torch::stable::new_empty(boxes, {B, K}, dtype);
+    counts = torch::stable::new_empty(boxes, {B}, ScalarType::Long);
+    if (B == 0) return;
+    boxes = dense(boxes, dtype);
+    scores = dense(scores, dtype);
+    if (labels_) labels = dense(*labels_, ScalarType::Long);
+  }
+
+  template <class T>
+  NmsRule<T> rule() const {
+    // A pair that does not overlap never decays, which a negative threshold would ask for.
+    return {method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
+            static_cast<T>(score_threshold)};
+  }
+
+  int64_t B, N, K;
+  Tensor boxes, scores;
+  std::optional<Tensor> labels;
+  Tensor indices, decayed, counts;
+  Format format;
+  Method method;
+  ScalarType dtype;
+  double sigma, iou_threshold, score_threshold;
+};
+
+}  // namespace yolox_ops
