@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "../simota.h"
 #include "common.cuh"
@@ -13,24 +14,24 @@ namespace {
 // A value of another lane, moved word by word.
 template <class V, class Shuffle>
 __device__ __forceinline__ V shuffle_words(V value, const Shuffle& shuffle) {
-  uint32_t words[sizeof(V) / 4];
+  using Word = std::conditional_t<sizeof(V) % 8 == 0, unsigned long long, unsigned>;
+  Word words[sizeof(V) / sizeof(Word)];
   static_assert(sizeof words == sizeof value);
   std::memcpy(words, &value, sizeof value);
-  for (uint32_t& word : words) word = shuffle(word);
+  for (Word& word : words) word = shuffle(word);
   std::memcpy(&value, words, sizeof value);
   return value;
 }
 template <class V>
 __device__ __forceinline__ V of_lane(V value, int lane) {
-  return shuffle_words(value, [lane](uint32_t word) { return __shfl_sync(kAllLanes, word, lane); });
+  return shuffle_words(value, [lane](auto word) { return __shfl_sync(kAllLanes, word, lane); });
 }
 
 // What combine(a, b) makes of the values of all lanes, in every lane. It must not depend on the order.
 template <class V, class Combine>
 __device__ __forceinline__ V warp_reduce(V value, const Combine& combine) {
   for (int step = 16; step > 0; step /= 2) {
-    value =
-        combine(value, shuffle_words(value, [step](uint32_t word) { return __shfl_xor_sync(kAllLanes, word, step); }));
+    value = combine(value, shuffle_words(value, [step](auto word) { return __shfl_xor_sync(kAllLanes, word, step); }));
   }
   return value;
 }

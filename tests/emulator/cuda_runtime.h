@@ -62,6 +62,7 @@ class Block {
   void run(unsigned threads, bool backwards, const std::function<void()>& kernel) {
     kernel_ = &kernel;
     meetings_.clear();
+    common_.assign(kCommon, {});
     while (fibers_.size() < threads) fibers_.push_back({std::make_unique<char[]>(kStack)});
     for (Fiber& fiber : fibers_) fiber.done = false;
     for (unsigned left = threads; left > 0;) {
@@ -78,7 +79,7 @@ class Block {
 
   // Waits until `count` threads have come to the meeting `key`; returns what they brought, by `slot` of `slots`.
   const uint64_t* meet(uint64_t key, uint32_t count, uint32_t slots, uint32_t slot, uint64_t value) {
-    Meeting& meeting = meetings_[key];
+    Meeting& meeting = key < kCommon ? common_[key] : meetings_[key];
     meeting.brought.resize(slots);
     meeting.brought[slot] = value;
     progress_ = true;
@@ -99,6 +100,7 @@ class Block {
 
  private:
   static constexpr size_t kStack = 1 << 16;
+  static constexpr uint64_t kCommon = 33;
 
   void resume(Fiber& fiber) {
     threadIdx = dim3(now_, 0, 0);
@@ -115,6 +117,7 @@ class Block {
   static void body();
 
   std::vector<Fiber> fibers_;
+  std::vector<Meeting> common_;  // of the block and of whole warps
   std::map<uint64_t, Meeting> meetings_;
   const std::function<void()>* kernel_ = nullptr;
   jmp_buf scheduler_;
@@ -137,7 +140,8 @@ inline const uint64_t* meet_block(uint64_t value) { return block.meet(0, blockDi
 
 inline const uint64_t* meet_warp(uint32_t mask, uint64_t value) {
   const uint64_t warp = threadIdx.x / 32 + 1;
-  return block.meet(warp << 32 | mask, std::popcount(mask), 32, threadIdx.x % 32, value);
+  const uint64_t key = mask == 0xffffffffu ? warp : warp << 32 | mask;
+  return block.meet(key, std::popcount(mask), 32, threadIdx.x % 32, value);
 }
 
 template <class T>
