@@ -6,7 +6,7 @@ BIN := .venv/bin
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DYOLOX_OPS_ONE_LEVEL -O1 -g
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
-.PHONY: demo build test lint bench audit sanitize clean
+.PHONY: demo build test emulated lint bench audit sanitize clean
 
 # SimOTA at work on a scene of real handwriting; the picture is demo/assign.png.
 demo: build
@@ -22,8 +22,12 @@ build: .venv/ready
 	$(BIN)/pip install -q --no-deps -r requirements-peers.txt
 	touch $@
 
-test: build
+test: build emulated
 	$(BIN)/python -m pytest -q
+
+# The CUDA kernels, compiled for the CPU: how they are tested where there is no GPU.
+emulated: .venv/ready
+	YOLOX_OPS_EMULATED=1 $(BIN)/python setup.py -q build_ext --build-lib build/emulated
 
 lint: .venv/ready
 	$(BIN)/ruff check

@@ -1,7 +1,8 @@
 """Builds yolox_ops/_C.so from csrc/cpu and, where nvcc is found, yolox_ops/_C_cuda.so from csrc/cuda, with ninja.
 
 Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last,
-for _C.so), YOLOX_OPS_BUILD (folder of the object files).
+where the C++ compiler runs), YOLOX_OPS_BUILD (folder of the object files), YOLOX_OPS_EMULATED (1: builds _C_emulated.so
+instead, csrc/cuda compiled for the CPU against tests/emulator).
 """
 
 import os
@@ -21,7 +22,10 @@ TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # torch 2.11: one build se
 CUDA_ARCHS = ("75", "80", "86", "89", "90", "100", "120")
 # No contraction and no fast-math: every instruction set gives the same bits, and NaN means NaN.
 CXXFLAGS = "-std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall"
-NVCCFLAGS = "-std=c++20 -O3 -DUSE_CUDA --fmad=false --expt-relaxed-constexpr -Xcompiler -fPIC,-fvisibility=hidden"
+NVCCFLAGS = (
+    "-std=c++20 -O3 -DUSE_CUDA --fmad=false --expt-relaxed-constexpr -Xptxas -v -Xcompiler -fPIC,-fvisibility=hidden"
+)
+EMULATOR = "-Itests/emulator -U_FORTIFY_SOURCE -Wno-sign-compare -Wno-unknown-pragmas -x c++"
 BUILD = Path(os.environ.get("YOLOX_OPS_BUILD", "build/native"))
 
 
@@ -53,16 +57,18 @@ def gencode(nvcc: str) -> str:
     return " ".join([*codes, f"-gencode arch=compute_{archs[-1]},code=compute_{archs[-1]}"])
 
 
-def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str, nvcc: str | None) -> None:
+def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str) -> None:
     """The ninja file that turns sources into one library; objects depend on the headers that the compilers saw."""
     include, lib = shlex.quote(f"-I{torch}/include"), shlex.quote(f"-L{torch}/lib")
     extra = os.environ.get("YOLOX_OPS_CXXFLAGS", "")
+    nvcc = find_nvcc() if output.stem == "_C_cuda" else None
     with open(plan, "w") as file:
         ninja = ninja_syntax.Writer(file, width=1000)
         ninja.variable("builddir", BUILD)
         if nvcc is None:
-            compiler, libs, stub = f"{cxx} {CXXFLAGS} {extra}", f"{lib} -ltorch_cpu", None
-            link = f"{cxx} {extra}"
+            emulator = EMULATOR if output.stem == "_C_emulated" else ""
+            compiler, libs, stub = f"{cxx} {CXXFLAGS} {extra} {emulator}", f"{lib} -ltorch_cpu", None
+            link, report = f"{cxx} {extra}", ""
         else:
             # A stand-in by the name of torch's CUDA library, so that a machine with CPU torch can link against it.
             stub = f"{BUILD}/libtorch_cuda.so"
@@ -72,11 +78,18 @@ def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: s
             link = f"{shlex.quote(nvcc)} -ccbin {shlex.quote(host)}"
             compiler = f"{link} {NVCCFLAGS} {gencode(nvcc)}"
             libs = f"{lib} -ltorch_cpu -L{BUILD} -Xlinker --no-as-needed -ltorch_cuda"
+            # What ptxas says of registers and spills is kept beside the object, for tests/test_cuda_build.py.
+            report = "2> $out.ptxas; status=$$?; grep -v '^ptxas info' $out.ptxas >&2; exit $$status"
         ninja.rule(
-            "compile", f"{compiler} {TARGET} {include} -MD -MF $out.d -c $in -o $out", depfile="$out.d", deps="gcc"
+            "compile",
+            f"{compiler} {TARGET} {include} -MD -MF $out.d -c $in -o $out {report}",
+            depfile="$out.d",
+            deps="gcc",
         )
         ninja.rule("link", f"{link} -shared $in -o $out {libs}")
-        objects = [ninja.build(f"{BUILD}/{source}.o", "compile", source)[0] for source in sources]
+        objects = [
+            ninja.build(f"{BUILD}/{output.stem}/{Path(source).name}.o", "compile", source)[0] for source in sources
+        ]
         ninja.build(ninja_syntax.escape_path(str(output)), "link", objects, implicit=stub)
 
 
@@ -98,16 +111,19 @@ class NinjaBuild(build_ext):
         plan = BUILD / f"{output.stem}.ninja"
         for folder in (output.parent, BUILD):
             folder.mkdir(parents=True, exist_ok=True)
-        write_plan(plan, output, ext.sources, torch, cxx, find_nvcc() if ext.name.endswith("_cuda") else None)
+        write_plan(plan, output, ext.sources, torch, cxx)
         print(f"yolox_ops: building {output.name} from {', '.join(ext.sources)} against {torch}", flush=True)
         if subprocess.run([sys.executable, "-m", "ninja", "-f", plan]).returncode:
             sys.exit(f"yolox_ops: {output.name} did not compile; the compiler's own words stand above")
 
 
 def extensions() -> list[Extension]:
+    cuda_sources = sorted(map(str, Path("csrc/cuda").glob("*.cu")))
+    if os.environ.get("YOLOX_OPS_EMULATED"):
+        return [Extension("_C_emulated", [source for source in cuda_sources if "build_info" not in source])]
     found = [Extension("yolox_ops._C", sorted(map(str, Path("csrc/cpu").glob("*.cpp"))))]
     if find_nvcc():
-        found.append(Extension("yolox_ops._C_cuda", sorted(map(str, Path("csrc/cuda").glob("*.cu")))))
+        found.append(Extension("yolox_ops._C_cuda", cuda_sources))
     else:
         print("yolox_ops: no nvcc (CUDA_HOME, PATH): building without CUDA C++", flush=True)
     return found

@@ -30,7 +30,7 @@ def _load_emulated() -> None:
         if name.startswith("yolox_ops::"):
             schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
             torch.library.define(f"yolox_ops_emulated::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
-    torch.ops.load_library(Path(__file__).parent.parent / "build/_C_emulated.so")
+    torch.ops.load_library(Path(__file__).parent.parent / "build/emulated/_C_emulated.so")
 
 
 def emulated_kernel(op: str) -> Callable:

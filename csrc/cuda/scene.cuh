@@ -112,7 +112,7 @@ __device__ __forceinline__ void describe(const Scene<T>& s, int64_t b, int64_t a
 
 // A block finds the candidates of a tile, in ascending order, and describes them, half a warp to each.
 template <class T>
-__global__ void __launch_bounds__(kTile) find_candidates(Scene<T> s) {
+__global__ void __launch_bounds__(kTile, 2) find_candidates(Scene<T> s) {
   __shared__ Target<T> targets[kTile];
   __shared__ int32_t warp_counts[kTile / 32], members[kTile];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;

@@ -90,7 +90,7 @@ __device__ int32_t cheapest_gt(const Scene<T>& s, int64_t b, const Candidate<T>&
 
 // A block settles the conflicts of a tile, a warp to each, and writes what its anchors match.
 template <class T>
-__global__ void __launch_bounds__(kTile) settle(Scene<T> s, int64_t* matched_gt, float* matched_iou) {
+__global__ void __launch_bounds__(kTile, 2) settle(Scene<T> s, int64_t* matched_gt, float* matched_iou) {
   for (int64_t b = blockIdx.y; b < s.B; b += gridDim.y) {
     for (int64_t tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) {
       const int64_t first = b * s.N + tile * kTile, at = first + threadIdx.x;

@@ -5,7 +5,7 @@ namespace {
 
 // A thread owns one anchor and walks down the ground truths, so that neighbouring threads write neighbouring elements.
 template <class T>
-__global__ void __launch_bounds__(kTile) fill(Scene<T> s, double* cost, T* overlap) {
+__global__ void __launch_bounds__(kTile, 2) fill(Scene<T> s, double* cost, T* overlap) {
   __shared__ int32_t place_of[kTile];  // where a tile's anchor lies among its candidates, or -1
   for (int64_t b = blockIdx.z; b < s.B; b += gridDim.z) {
     const int64_t gts = s.gts(b);

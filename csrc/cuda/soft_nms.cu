@@ -13,6 +13,7 @@ constexpr int kWarp = 32;
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kWarpsPerBlock = 8;  // where warps work alone
+constexpr int kFlatThreads = 256;
 // Places of a row that a block looks at for labels of its own.
 constexpr int kPlaces = 64;
 // From here on boxes are put in spatial order first, so that a warp's boxes lie together.
@@ -302,15 +303,15 @@ __global__ void __launch_bounds__(kThreads)
 
 // A block puts the boxes of an image in spatial order: codes [B, N] to sort by.
 template <class T>
-__global__ void __launch_bounds__(kThreads) spatial_codes(Boxes<T> in, int64_t* codes) {
+__global__ void __launch_bounds__(kFlatThreads) spatial_codes(Boxes<T> in, int64_t* codes) {
   for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
     Box<T> span = empty_span<T>();
-    for (int64_t i = threadIdx.x; i < in.N; i += kThreads) span = grown(span, in.load(b, i));
-    span = block_reduce<kThreads>(span, [](const Box<T>& a, const Box<T>& b) {
+    for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) span = grown(span, in.load(b, i));
+    span = block_reduce<kFlatThreads>(span, [](const Box<T>& a, const Box<T>& b) {
       return Box<T>{smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2), T(0), T(0)};
     });
     const SpatialOrder<T> order(span, in.N, (in.N + kWarps - 1) / kWarps);
-    for (int64_t i = threadIdx.x; i < in.N; i += kThreads) codes[b * in.N + i] = order(in.load(b, i));
+    for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) codes[b * in.N + i] = order(in.load(b, i));
   }
 }
 
@@ -318,7 +319,8 @@ __global__ void __launch_bounds__(kThreads) spatial_codes(Boxes<T> in, int64_t* 
 template <class T>
 __global__ void write_selection(const T* sorted, const int64_t* order, int64_t B, int64_t N, int64_t K,
                                 int64_t* indices, T* scores, int64_t* counts) {
-  for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < B * K; i += gridDim.x * int64_t{blockDim.x}) {
+  for (int64_t i = blockIdx.x * int64_t{kFlatThreads} + threadIdx.x; i < B * K;
+       i += gridDim.x * int64_t{kFlatThreads}) {
     const int64_t b = i / K, k = i % K, at = b * N + k;
     const bool here = sorted[at] >= T(0);
     indices[i] = here ? order[at] : -1;
@@ -353,7 +355,7 @@ void run(const Device& device, NmsCall& call) {
   std::optional<Tensor> order, labels;
   if (N > kSpatial) {
     Tensor codes = empty(ScalarType::Long);
-    device.launch(spatial_codes<T>, blocks(B, 1), kThreads, in, codes.mutable_data_ptr<int64_t>());
+    device.launch(spatial_codes<T>, blocks(B, 1), kFlatThreads, in, codes.mutable_data_ptr<int64_t>());
     order = sort_rows(codes, false).second;
   }
   if (call.labels) {
@@ -369,7 +371,7 @@ void run(const Device& device, NmsCall& call) {
     device.launch(select_large<T>, dim3(call.labels ? blocks(N, kPlaces) : 1, blocks(B, 1)), kThreads, in);
   }
   const auto [sorted, by_score] = sort_rows(selected, true);
-  device.launch(write_selection<T>, blocks(B * K, 256), 256, sorted.template const_data_ptr<T>(),
+  device.launch(write_selection<T>, blocks(B * K, kFlatThreads), kFlatThreads, sorted.template const_data_ptr<T>(),
                 by_score.template const_data_ptr<int64_t>(), B, N, K, indices, scores, counts);
 }
 
