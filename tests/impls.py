@@ -52,6 +52,27 @@ class ServedBy(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def cuda_kernel(op: str) -> Callable:
+    """yolox_ops::<op> on the GPU, for CPU tensors."""
+
+    def run(*args):
+        kernel = getattr(torch.ops.yolox_ops, op)
+        args = tree_map_only(torch.Tensor, lambda t: t.cuda(), args)
+        return tree_map_only(torch.Tensor, lambda t: t.cpu(), kernel(*args))
+
+    return run
+
+
+def device_kernels() -> list:
+    """Pytest parameters: functions that give the kernel of an op as GPUs have it, for CPU tensors."""
+    if INTERPRETED:
+        return [pytest.param(triton_launcher, id="triton")]
+    found = [pytest.param(emulated_kernel, id="emulated")]
+    if torch.cuda.is_available():
+        found.append(pytest.param(cuda_kernel, id="cuda", marks=pytest.mark.cuda))
+    return found
+
+
 SERVERS = {"emulated": emulated_kernel, "triton": triton_launcher}
 
 

@@ -1,19 +1,22 @@
 """The tree shows the architecture: every op has its rooms, and what is registered is whole."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import yolox_ops
-from yolox_ops._library import _load
+from yolox_ops._library import _cuda_server, _load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 OP_TABLE = README.split("## Build")[0]
 OPS = sorted(path.stem for path in (ROOT / "yolox_ops/ops").glob("*.py") if path.stem != "__init__")
 CUDA_KERNELS = [path for path in (ROOT / "csrc/cuda").glob("*.cu") if path.stem != "build_info"]
+HAS_CUDA_LIBRARY = (Path(yolox_ops.__file__).parent / "_C_cuda.so").is_file()
 ROOMS = ["csrc/cpu/{}.cpp", "python_ref/{}.py", "tests/test_{}.py", "benchmarks/bench_{}.py"]
 
 
@@ -71,6 +74,52 @@ def test_a_gpu_is_served_by_the_cuda_library():
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"yolox_ops::{path.stem}", "CUDA")
 
 
+@pytest.mark.parametrize(
+    ("gpu_torch", "library", "triton", "server"),
+    [
+        (True, True, True, "library"),
+        (True, True, False, "library"),
+        (True, False, True, "triton"),
+        (True, False, False, "nobody"),
+        (False, True, True, "nobody"),
+    ],
+)
+def test_who_serves_a_gpu(gpu_torch, library, triton, server):
+    assert _cuda_server(gpu_torch, library, triton) == server
+
+
+def in_a_new_process(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA has its kernels here")
+def test_triton_serves_every_op_when_asked():
+    code = """
+import sys, torch, yolox_ops
+from yolox_ops._library import serve_cuda_by_triton
+has = lambda op: torch._C._dispatch_has_kernel_for_dispatch_key(f"yolox_ops::{op}", "CUDA")
+ops = %r
+before = [op for op in ops if has(op)]
+serve_cuda_by_triton()
+print(before, all(map(has, ops)), "triton" in sys.modules)
+""" % [*OPS, "pairwise_iou_backward", "aligned_iou_backward"]
+    run = in_a_new_process(code)
+    assert run.stderr == "" and run.stdout == "[] True False\n"
+
+
+def test_a_cuda_library_beside_a_cpu_torch_is_left_alone():
+    run = in_a_new_process("import torch, yolox_ops; print(yolox_ops.build_info()['cuda'])")
+    assert run.returncode == 0 and run.stderr == ""
+    if torch.version.cuda is None:
+        assert run.stdout.startswith("none: this torch is CPU-only (")
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or not HAS_CUDA_LIBRARY, reason="_C_cuda.so loads here, or was not built")
+def test_a_cuda_library_that_fails_to_load_is_an_error_that_says_why():
+    run = in_a_new_process("import torch; torch.version.cuda = '13.0'; import yolox_ops")
+    assert re.search(r"ImportError: .*_C_cuda\.so exists but does not load: .*\.so", run.stderr)
+
+
 def test_a_missing_library_says_how_to_build_it(tmp_path):
     with pytest.raises(ImportError, match=r"_C\.so is missing: .*pip install"):
         _load(tmp_path / "_C.so")
@@ -83,8 +132,7 @@ def test_build_info_names_versions_and_servers():
     info = yolox_ops.build_info()
     assert info["yolox_ops"] == yolox_ops.__version__ and info["torch"] == torch.__version__
     assert "_C.so" in info["cpu"] and "torch ABI 2.11" in info["cpu"]
-    built = (Path(yolox_ops.__file__).parent / "_C_cuda.so").is_file()
-    assert ("compiled for" if built else "without nvcc") in info["cuda"]
+    assert ("compiled for" if HAS_CUDA_LIBRARY else "without nvcc") in info["cuda"]
     assert info["simd"] in ("baseline", "x86-64-v3 (AVX2)", "x86-64-v4 (AVX-512)")
 
 

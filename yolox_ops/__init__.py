@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from yolox_ops._library import build_info
+from yolox_ops._library import build_info, register_cuda
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match
@@ -10,6 +10,8 @@ from yolox_ops.ops.pairwise_iou import pairwise_iou
 from yolox_ops.ops.simota import simota
 from yolox_ops.ops.simota_cost import SimOTACost, simota_cost
 from yolox_ops.ops.soft_nms import SoftNMS, batched_soft_nms, soft_nms
+
+register_cuda()
 
 __all__ = [
     "Assignment",

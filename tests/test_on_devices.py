@@ -1,0 +1,178 @@
+"""What kernels for GPUs promise beyond the rule of their op: the bits of the C++ kernels in float32, the same answer on
+their general paths, and an answer where the C++ kernels raise. The rule is the matter of the ops' own tests."""
+
+import math
+
+import pytest
+import torch
+from boxes import ODD_BOXES, random_boxes
+from impls import device_kernels
+from scenes import Scene, random_scene
+from selection import sample
+from torch.testing import assert_close
+
+from yolox_ops import soft_nms
+
+each_device = pytest.mark.parametrize("kernel", device_kernels())
+
+# Positional arguments of the bare op behind the scene.
+RULES = [
+    (1.5, "center", 1e6, 1.0, 3.0, 1e-8),
+    (2.5, "box_or_center", 1e5, 0.3, 1.7, 1e-7),
+]
+each_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def by_cpp(op: str, *args):
+    return getattr(torch.ops.yolox_ops, op)(*args)
+
+
+def check_equals_cpp(kernel, op: str, *args) -> None:
+    assert_close(kernel(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
+
+
+@each_device
+@pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
+def test_similarities_have_the_bits_of_cpp(kernel, fmt, kind):
+    boxes = torch.cat([random_boxes(50, fmt=fmt), ODD_BOXES, torch.tensor([[0, math.nan, 1, 1], [0, 0, math.inf, 1]])])
+    check_equals_cpp(kernel, "pairwise_iou", boxes[None], boxes[None].flip(1), fmt, kind)
+    check_equals_cpp(kernel, "aligned_iou", boxes, boxes.flip(0), fmt, kind)
+    check_equals_cpp(kernel, "aligned_iou_backward", torch.rand(len(boxes)), boxes, boxes.flip(0), fmt, kind)
+
+
+@each_device
+@each_rule
+@pytest.mark.parametrize(("classes", "objectness"), [(1, True), (20, False), (40, True), (1030, True)])
+def test_costs_have_the_bits_of_cpp(kernel, rule, classes, objectness):
+    scene = random_scene([3, 0, 7], classes=classes, size=64, seed=classes, objectness=objectness)
+    scene.cls_logits.mul_(8)  # far enough for every branch of the class cost
+    scene.cls_logits[0, ::5, -1] = math.nan
+    check_equals_cpp(kernel, "simota_cost", *scene, *rule)
+
+
+@each_device
+@each_rule
+@pytest.mark.parametrize("topk", [1, 10, 500])
+def test_matches_have_the_bits_of_cpp(kernel, rule, topk):
+    scene = random_scene([3, 0, 12], size=64, seed=topk)
+    check_equals_cpp(kernel, "simota", *scene, *rule, topk)
+    cost, iou = by_cpp("simota_cost", *scene, *rule)
+    check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, topk)
+
+
+@each_device
+@pytest.mark.parametrize("method", ["hard", "linear", "gaussian"])
+def test_selections_are_those_of_cpp(kernel, method):
+    """A box that several lower is multiplied in another order on a GPU, so its last bits may differ."""
+    boxes, scores, labels = sample(3, 200, kinds=9, extent=300)
+    for groups in (labels, None):
+        args = boxes, scores, groups, method, 0.5, 0.3, 1e-3, 150, "xyxy"
+        (indices, decayed, counts), expected = kernel("soft_nms")(*args), by_cpp("soft_nms", *args)
+        assert torch.equal(indices, expected[0]) and torch.equal(counts, expected[2])
+        assert_close(decayed, expected[1], rtol=1e-6, atol=0)
+
+
+@each_device
+@pytest.mark.parametrize("topk", [3, 60])
+def test_more_candidates_than_shared_memory_holds(kernel, topk):
+    """1344 anchors: all of them in every ground truth's own region; then all of them candidates, few in its own."""
+    scene = random_scene([4], size=256, seed=1)
+    scene.gt_boxes[0, 0] = torch.tensor([128.0, 128, 400, 400])
+    scene.pred_boxes[0, :, :2].clamp_(0, 256)
+    rule = (100.0, *RULES[0][1:])
+    cost, iou = by_cpp("simota_cost", *scene, *rule)
+    assert (cost[0, 0] < 1e5).sum() > 1024 and (iou[0, 0] > 0).sum() > 1024
+    check_equals_cpp(kernel, "simota", *scene, *rule, topk)
+    check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, topk)
+    crowd = random_scene([250], size=256, seed=2)
+    cost, _ = by_cpp("simota_cost", *crowd, *RULES[0])
+    assert cost[0, 0].isfinite().sum() > 1024
+    check_equals_cpp(kernel, "simota", *crowd, *RULES[0], topk)
+
+
+@each_device
+def test_more_tiles_than_a_block_holds(kernel):
+    """140,000 anchors in no grid; candidates at both ends and between."""
+    N = 140_000
+    points = torch.rand(N, 2, generator=torch.Generator().manual_seed(0)) * 4000
+    points[[0, 1, N - 2, N - 1]] = torch.tensor([100.0, 100.0])
+    gts = torch.tensor([[[100.0, 100, 40, 40], [2000, 2000, 60, 30], [3900, 50, 10, 90]]])
+    scene = Scene(
+        torch.cat([points, torch.full((N, 2), 40.0)], 1)[None],
+        torch.linspace(-1, 1, N)[None, :, None],
+        None,
+        points,
+        torch.full((N,), 8.0),
+        gts,
+        torch.zeros(1, 3, dtype=torch.int64),
+        None,
+    )
+    check_equals_cpp(kernel, "simota", *scene, *RULES[0], 10)
+    cost, _ = by_cpp("simota_cost", *scene, *RULES[0])
+    assert cost[0, 0, [0, N - 1]].isfinite().all()
+    check_equals_cpp(kernel, "simota_cost", *scene, *RULES[0])
+
+
+def with_absent_rows(scene: Scene) -> tuple[Scene, list[int]]:
+    """The scene with rows strewn in that are no ground truths, and where its own rows went. The strewn rows lie on
+    objects, so that they would match if they counted."""
+    boxes = scene.gt_boxes.repeat_interleave(2, 1)
+    labels = scene.gt_labels.repeat_interleave(2, 1)
+    own = list(range(0, boxes.shape[1], 2))
+    boxes[:, 1, 2] = math.nan
+    boxes[:, 3, 0] = math.nan
+    labels[:, 5::2] = -1
+    labels[:, 7::4] = scene.cls_logits.shape[2]
+    return scene._replace(gt_boxes=boxes, gt_labels=labels), own
+
+
+@each_device
+@each_rule
+def test_absent_gts_are_as_if_not_given(kernel, rule):
+    plain = random_scene([6, 6], size=64, pad=0)._replace(num_gts=None)
+    scene, own = with_absent_rows(plain)
+    cost, iou = kernel("simota_cost")(*scene, *rule)
+    assert_close((cost[:, own], iou[:, own]), by_cpp("simota_cost", *plain, *rule), rtol=0, atol=0)
+    rest = [row for row in range(scene.gt_boxes.shape[1]) if row not in own]
+    assert (cost[:, rest] == math.inf).all() and (iou[:, rest] == 0).all()
+
+    matched_gt, *others = kernel("simota")(*scene, *rule, 10)
+    expected_gt, *expected = by_cpp("simota", *plain, *rule, 10)
+    assert torch.equal(matched_gt, torch.where(expected_gt < 0, -1, 2 * expected_gt))
+    assert_close(others, expected, rtol=0, atol=0)
+
+
+@each_device
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8])
+def test_num_gts_is_clamped(kernel, dtype):
+    scene = random_scene([2, 4], size=64, pad=0)._replace(num_gts=torch.tensor([-3, 77], dtype=dtype))
+    clamped = scene._replace(num_gts=torch.tensor([0, 4]))
+    cost, iou = by_cpp("simota_cost", *clamped, *RULES[0])
+    assert_close(kernel("simota_cost")(*scene, *RULES[0]), (cost, iou), rtol=0, atol=0)
+    expected = by_cpp("simota", *clamped, *RULES[0], 10)
+    assert_close(kernel("simota")(*scene, *RULES[0], 10), expected, rtol=0, atol=0)
+    assert_close(kernel("dynamic_k_match")(cost, iou, scene.num_gts, 10), expected, rtol=0, atol=0)
+
+
+@each_device
+def test_no_class_is_no_gt(kernel):
+    scene = random_scene([3], size=32)
+    scene = scene._replace(cls_logits=scene.cls_logits[..., :0])
+    matched_gt, _, num_fg = kernel("simota")(*scene, *RULES[0], 10)
+    assert (matched_gt == -1).all() and num_fg.tolist() == [0]
+
+
+@each_device
+def test_rounds_of_selection_are_one_process(kernel):
+    """Chains of boxes, in which a selection decides who leads next far away; against C++, which goes one by one."""
+    n = 1500  # above the size from which boxes are put in spatial order
+    chain = torch.arange(n)[:, None] * torch.tensor([3.0, 0, 3, 0]) + torch.tensor([0.0, 0, 10, 10])
+    rising, falling = torch.linspace(0.2, 0.9, n), torch.linspace(0.9, 0.2, n)
+    for scores in (rising, falling, torch.rand(n)):
+        shuffle = torch.randperm(n)
+        args = chain[shuffle][None], scores[None], None, "linear", 0.5, 0.3, 1e-3, -1, "xyxy"
+        (indices, decayed, _), expected = kernel("soft_nms")(*args), by_cpp("soft_nms", *args)
+        assert torch.equal(indices, expected[0])
+        assert_close(decayed, expected[1], rtol=1e-6, atol=0)
+    assert len(soft_nms(chain, rising)[0]) > 100
