@@ -1,0 +1,1 @@
+"""The ops as Triton kernels, a file an op: each has functions of the op's schema."""
