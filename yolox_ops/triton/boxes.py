@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from yolox_ops.triton.numeric import divide
+
 
 @triton.jit
 def larger(a, b):
@@ -18,27 +20,38 @@ def smaller(a, b):
 
 
 @triton.jit
-def divide(a, b):
-    """a / b rounded as IEEE asks; Triton's float32 / is an approximation."""
-    if a.dtype == tl.float32:
-        return tl.div_rn(a, b)
-    else:
-        return a / b
-
-
-@triton.jit
 def ratio_or_zero(a, b):
     """a / b, but 0 where b is 0, as it is for empty boxes at one place."""
     return tl.where(b == 0, 0.0, divide(a, b))
 
 
 @triton.jit
-def load_box(ptr, offsets, mask, FMT: tl.constexpr, T: tl.constexpr):
-    """The boxes whose four numbers begin at ptr + offsets, in the dtype T of the arithmetic. Those masked out are 0."""
+def load_numbers(ptr, offsets, mask, T: tl.constexpr):
+    """The four numbers from ptr + offsets on, in the dtype T of the arithmetic; 0 where masked out."""
     a = tl.load(ptr + offsets, mask, 0.0).to(T)
     b = tl.load(ptr + offsets + 1, mask, 0.0).to(T)
     c = tl.load(ptr + offsets + 2, mask, 0.0).to(T)
     d = tl.load(ptr + offsets + 3, mask, 0.0).to(T)
+    return a, b, c, d
+
+
+@triton.jit
+def store_numbers(ptr, offsets, mask, numbers):
+    a, b, c, d = numbers
+    tl.store(ptr + offsets, a, mask)
+    tl.store(ptr + offsets + 1, b, mask)
+    tl.store(ptr + offsets + 2, c, mask)
+    tl.store(ptr + offsets + 3, d, mask)
+
+
+@triton.jit
+def is_whole(x1, y1, x2, y2):
+    return (x1 == x1) & (x2 == x2) & (y1 == y1) & (y2 == y2)
+
+
+@triton.jit
+def make_box(numbers, FMT: tl.constexpr):
+    a, b, c, d = numbers
     if FMT == "xyxy":
         x1, y1, x2, y2 = a, b, c, d
         area = (c - a) * (d - b)
@@ -50,9 +63,13 @@ def load_box(ptr, offsets, mask, FMT: tl.constexpr, T: tl.constexpr):
             half_w, half_h = c * 0.5, d * 0.5
             x1, y1, x2, y2 = a - half_w, b - half_h, a + half_w, b + half_h
     # NaN if any corner is, so that every IoU with the box is NaN.
-    whole = (x1 == x1) & (x2 == x2) & (y1 == y1) & (y2 == y2)
-    area = tl.where(whole, area, (x1 + x2) + (y1 + y2))
+    area = tl.where(is_whole(x1, y1, x2, y2), area, (x1 + x2) + (y1 + y2))
     return x1, y1, x2, y2, area
+
+
+@triton.jit
+def load_box(ptr, offsets, mask, FMT: tl.constexpr, T: tl.constexpr):
+    return make_box(load_numbers(ptr, offsets, mask, T), FMT)
 
 
 @triton.jit
@@ -108,6 +125,14 @@ def similarity(a, b, turn, KIND: tl.constexpr):
             else:
                 v = turn * turn * 0.40528473456935109  # 4 / pi^2
                 return diou - ratio_or_zero(v, (1.0 - overlap) + v) * v
+
+
+@triton.jit
+def load_angle(ptr, offsets, mask, KIND: tl.constexpr):
+    if KIND == "ciou":
+        return tl.load(ptr + offsets, mask, 0.0)
+    else:
+        return 0.0
 
 
 def angles(boxes: Tensor, fmt: str, kind: str, dtype: torch.dtype) -> Tensor:

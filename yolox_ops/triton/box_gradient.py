@@ -1,0 +1,138 @@
+"""The derivative of a similarity by the numbers of one of its boxes: what csrc/dual.h makes of csrc/box.h, in reverse.
+A variable g_x is the derivative by x. FIRST says that the own box is the first of the two."""
+
+import triton
+import triton.language as tl
+
+from yolox_ops.triton.boxes import extent, hull, iou_and_union, is_whole, make_box, ratio_or_zero
+from yolox_ops.triton.numeric import divide
+
+
+@triton.jit
+def through_larger(g, own, other, FIRST: tl.constexpr):
+    """The part of g that larger(a, b) passes on to the own number; of equal ones it is b that gets all."""
+    if FIRST:
+        return tl.where(own > other, g, 0.0)
+    else:
+        return tl.where(other > own, 0.0, g)
+
+
+@triton.jit
+def through_smaller(g, own, other, FIRST: tl.constexpr):
+    if FIRST:
+        return tl.where(own < other, g, 0.0)
+    else:
+        return tl.where(other < own, 0.0, g)
+
+
+@triton.jit
+def through_intersection(g_overlap, g_union, own, other, overlap, unite, FIRST: tl.constexpr):
+    """From IoU and union to the own corners and area."""
+    w, h, inter = extent(own, other)
+    rest = (own[4] + other[4]) - inter
+    g_inter = tl.where(inter == 0, 0.0, divide(g_overlap, unite))
+    # Where there is no overlap, IoU is the constant 0, or the union if that is NaN.
+    g_union += tl.where(inter == 0, tl.where(unite == unite, 0.0, g_overlap), -divide(overlap, unite) * g_overlap)
+    g_inter += tl.where(inter > rest, g_union, -g_union)
+    g_area = tl.where(inter > rest, 0.0, g_union)
+    meet = (w > 0) & (h > 0)
+    g_w = tl.where(meet, g_inter * h, 0.0)
+    g_h = tl.where(meet, g_inter * w, 0.0)
+    g_x1 = -through_larger(g_w, own[0], other[0], FIRST)
+    g_y1 = -through_larger(g_h, own[1], other[1], FIRST)
+    g_x2 = through_smaller(g_w, own[2], other[2], FIRST)
+    g_y2 = through_smaller(g_h, own[3], other[3], FIRST)
+    return g_x1, g_y1, g_x2, g_y2, g_area
+
+
+@triton.jit
+def through_hull(g_w, g_h, own, other, FIRST: tl.constexpr):
+    """From the hull's sides to the own corners."""
+    g_x1 = -through_smaller(g_w, own[0], other[0], FIRST)
+    g_y1 = -through_smaller(g_h, own[1], other[1], FIRST)
+    g_x2 = through_larger(g_w, own[2], other[2], FIRST)
+    g_y2 = through_larger(g_h, own[3], other[3], FIRST)
+    return g_x1, g_y1, g_x2, g_y2
+
+
+@triton.jit
+def through_angle(g, x1, y1, x2, y2):
+    """From atan2(width, height) to the corners."""
+    w, h = x2 - x1, y2 - y1
+    square = w * w + h * h
+    scale = tl.where(square > 0, divide(g, square), 0.0)
+    g_w, g_h = h * scale, -w * scale
+    return -g_w, -g_h, g_w, g_h
+
+
+@triton.jit
+def through_box(g_corners, g_area, numbers, box, FMT: tl.constexpr):
+    """From corners and area to the four numbers that the box was made of."""
+    g_x1, g_y1, g_x2, g_y2 = g_corners
+    a, b, c, d = numbers
+    x1, y1, x2, y2, _ = box
+    whole = is_whole(x1, y1, x2, y2)
+    spread = tl.where(whole, 0.0, g_area)  # the area of a box with a NaN is the sum of its corners
+    g_x1 += spread
+    g_y1 += spread
+    g_x2 += spread
+    g_y2 += spread
+    if FMT == "xyxy":
+        g_c, g_d = tl.where(whole, g_area * (d - b), 0.0), tl.where(whole, g_area * (c - a), 0.0)
+        return g_x1 - g_c, g_y1 - g_d, g_x2 + g_c, g_y2 + g_d
+    else:
+        g_c, g_d = tl.where(whole, g_area * d, 0.0), tl.where(whole, g_area * c, 0.0)
+        if FMT == "xywh":
+            return g_x1 + g_x2, g_y1 + g_y2, g_x2 + g_c, g_y2 + g_d
+        else:
+            return g_x1 + g_x2, g_y1 + g_y2, (g_x2 - g_x1) * 0.5 + g_c, (g_y2 - g_y1) * 0.5 + g_d
+
+
+@triton.jit
+def gradient(g, numbers, other, turn, FIRST: tl.constexpr, FMT: tl.constexpr, KIND: tl.constexpr):
+    """g times the derivative of the similarity by the own `numbers`, 0 where g is 0 whatever the boxes hold. `turn` is
+    the other box's angle less the own."""
+    own = make_box(numbers, FMT)
+    overlap, unite = iou_and_union(own, other)
+    if KIND == "iou":
+        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g * 0.0, own, other, overlap, unite, FIRST)
+    else:
+        w, h = hull(own, other)
+        if KIND == "giou":
+            around = w * h
+            share = ratio_or_zero(g, around)
+            g_union = share
+            g_around = ratio_or_zero(around - unite, around) * share - share
+            g_w, g_h = g_around * h, g_around * w
+        else:
+            g_union = g * 0.0
+            dx = (other[0] + other[2]) - (own[0] + own[2])
+            dy = (other[1] + other[3]) - (own[1] + own[3])
+            square = w * w + h * h
+            share = ratio_or_zero(g, square)
+            g_square = ratio_or_zero((dx * dx + dy * dy) * 0.25, square) * share
+            g_w, g_h = g_square * w * 2.0, g_square * h * 2.0
+        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g_union, own, other, overlap, unite, FIRST)
+        by_x1, by_y1, by_x2, by_y2 = through_hull(g_w, g_h, own, other, FIRST)
+        g_x1 += by_x1
+        g_y1 += by_y1
+        g_x2 += by_x2
+        g_y2 += by_y2
+        if KIND != "giou":  # the distance of the centres
+            g_x1 += share * dx * 0.5
+            g_x2 += share * dx * 0.5
+            g_y1 += share * dy * 0.5
+            g_y2 += share * dy * 0.5
+        if KIND == "ciou":
+            v = turn * turn * 0.40528473456935109
+            alpha = ratio_or_zero(v, (1.0 - overlap) + v)
+            by_x1, by_y1, by_x2, by_y2 = through_angle(
+                alpha * g * turn * (2.0 * 0.40528473456935109), own[0], own[1], own[2], own[3]
+            )
+            g_x1 += by_x1
+            g_y1 += by_y1
+            g_x2 += by_x2
+            g_y2 += by_y2
+    g_a, g_b, g_c, g_d = through_box((g_x1, g_y1, g_x2, g_y2), g_area, numbers, own, FMT)
+    off = g == 0
+    return tl.where(off, 0.0, g_a), tl.where(off, 0.0, g_b), tl.where(off, 0.0, g_c), tl.where(off, 0.0, g_d)

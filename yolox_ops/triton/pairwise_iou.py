@@ -1,0 +1,127 @@
+"""pairwise_iou and its gradient in Triton."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from yolox_ops._check import FORMATS, KINDS, check_choice, check_shape, wide_dtype
+from yolox_ops.triton.box_gradient import gradient
+from yolox_ops.triton.boxes import angles, load_angle, load_box, load_numbers, similarity, store_numbers
+from yolox_ops.triton.launch import blocks, launch
+
+# A program's tile of the matrix. The gradient's is flat, as its programs are as many as there are rows of tiles.
+TILE = {"BLOCK_M": 16, "BLOCK_N": 128}
+GRADIENT_TILE = {"BLOCK_M": 4, "BLOCK_N": 128}
+
+
+@triton.jit
+def similarity_kernel(
+    boxes1,
+    boxes2,
+    angles1,
+    angles2,
+    out,
+    M,
+    N,
+    FMT: tl.constexpr,
+    KIND: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """One tile of one image's matrix."""
+    T: tl.constexpr = out.dtype.element_ty
+    column_blocks, row_blocks = tl.cdiv(N, BLOCK_N), tl.cdiv(M, BLOCK_M)
+    program = tl.program_id(0).to(tl.int64)
+    row_block = program // column_blocks
+    image = row_block // row_blocks
+    i = (row_block % row_blocks * BLOCK_M + tl.arange(0, BLOCK_M))[:, None]
+    j = (program % column_blocks * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
+    row, column = image * M + i, image * N + j
+    a = load_box(boxes1, row * 4, i < M, FMT, T)
+    b = load_box(boxes2, column * 4, j < N, FMT, T)
+    turn = load_angle(angles2, column, j < N, KIND) - load_angle(angles1, row, i < M, KIND)
+    tl.store(out + row * N + j, similarity(a, b, turn, KIND), (i < M) & (j < N))
+
+
+def pairwise_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
+    _check(boxes1, boxes2, fmt, kind)
+    (B, M, _), N = boxes1.shape, boxes2.shape[1]
+    dtype = wide_dtype(boxes1, boxes2)
+    out = boxes1.new_empty((B, M, N), dtype=dtype)
+    programs = B * blocks(M, TILE["BLOCK_M"]) * blocks(N, TILE["BLOCK_N"])
+    dense = boxes1.contiguous(), boxes2.contiguous()
+    turns = (angles(boxes, fmt, kind, dtype) for boxes in dense)
+    launch(similarity_kernel, programs, *dense, *turns, out, M, N, FMT=fmt, KIND=kind, **TILE)
+    return out
+
+
+@triton.jit
+def gradient_kernel(
+    own,
+    other,
+    own_angles,
+    other_angles,
+    grad,
+    out,
+    M,
+    N,
+    image_stride,
+    own_stride,
+    other_stride,
+    FIRST: tl.constexpr,
+    FMT: tl.constexpr,
+    KIND: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """BLOCK_M of the M own boxes of one image, against all of its N others."""
+    T: tl.constexpr = out.dtype.element_ty
+    row_blocks = tl.cdiv(M, BLOCK_M)
+    program = tl.program_id(0).to(tl.int64)
+    image = program // row_blocks
+    i = program % row_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = image * M + i
+    a, b, c, d = load_numbers(own, (row * 4)[:, None], (i < M)[:, None], T)
+    angle = load_angle(own_angles, row[:, None], (i < M)[:, None], KIND)
+    grad_row = grad + image * image_stride + i[:, None] * own_stride
+    sum_a = tl.zeros((BLOCK_M,), T)
+    sum_b, sum_c, sum_d = sum_a, sum_a, sum_a
+    start = 0
+    while start < N:  # the interpreter of Triton 3.6 and NumPy 2.4 have no range over an argument
+        j = (start + tl.arange(0, BLOCK_N)).to(tl.int64)[None, :]
+        fixed = load_box(other, (image * N + j) * 4, j < N, FMT, T)
+        turn = load_angle(other_angles, image * N + j, j < N, KIND) - angle
+        g = tl.load(grad_row + j * other_stride, (i < M)[:, None] & (j < N), 0.0)
+        g_a, g_b, g_c, g_d = gradient(g, (a, b, c, d), fixed, turn, FIRST, FMT, KIND)
+        sum_a += tl.sum(g_a, 1)
+        sum_b += tl.sum(g_b, 1)
+        sum_c += tl.sum(g_c, 1)
+        sum_d += tl.sum(g_d, 1)
+        start += BLOCK_N
+    store_numbers(out, row * 4, i < M, (sum_a, sum_b, sum_c, sum_d))
+
+
+def pairwise_iou_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
+    _check(boxes1, boxes2, fmt, kind)
+    (B, M, _), N = boxes1.shape, boxes2.shape[1]
+    check_shape("grad", grad, "[B, M, N]", (B, M, N))
+    dtype = wide_dtype(boxes1, boxes2)
+    dense1, dense2 = boxes1.contiguous(), boxes2.contiguous()
+    angles1, angles2 = angles(dense1, fmt, kind, dtype), angles(dense2, fmt, kind, dtype)
+    grad1, grad2 = dense1.new_empty(dense1.shape, dtype=dtype), dense2.new_empty(dense2.shape, dtype=dtype)
+    image, row, column = grad.stride()
+    for inputs, out, (own, other), strides, first in (
+        ((dense1, dense2, angles1, angles2), grad1, (M, N), (image, row, column), True),
+        ((dense2, dense1, angles2, angles1), grad2, (N, M), (image, column, row), False),
+    ):
+        programs = B * blocks(own, GRADIENT_TILE["BLOCK_M"])
+        constants = dict(FIRST=first, FMT=fmt, KIND=kind, **GRADIENT_TILE)
+        launch(gradient_kernel, programs, *inputs, grad, out, own, other, *strides, **constants)
+    return grad1.to(boxes1.dtype), grad2.to(boxes2.dtype)
+
+
+def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    check_shape("boxes1", boxes1, "[B, M, 4]", (None, None, 4))
+    check_shape("boxes2", boxes2, "[B, N, 4]", (boxes1.shape[0], None, 4))
+    check_choice("fmt", fmt, FORMATS)
+    check_choice("kind", kind, KINDS)
