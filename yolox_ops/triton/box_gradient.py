@@ -4,8 +4,7 @@ A variable g_x is the derivative by x. FIRST says that the own box is the first 
 import triton
 import triton.language as tl
 
-from yolox_ops.triton.boxes import extent, hull, iou_and_union, is_whole, make_box, ratio_or_zero
-from yolox_ops.triton.numeric import divide
+from yolox_ops.triton.boxes import divide, extent, hull, iou_and_union, is_whole, make_box, ratio_or_zero
 
 
 @triton.jit

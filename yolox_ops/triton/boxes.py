@@ -6,8 +6,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops.triton.numeric import divide
-
 
 @triton.jit
 def larger(a, b):
@@ -17,6 +15,15 @@ def larger(a, b):
 @triton.jit
 def smaller(a, b):
     return tl.where(a < b, a, b)
+
+
+@triton.jit
+def divide(a, b):
+    """a / b rounded as IEEE asks; Triton's float32 / is an approximation."""
+    if a.dtype == tl.float32:
+        return tl.div_rn(a, b)
+    else:
+        return a / b
 
 
 @triton.jit
