@@ -25,10 +25,20 @@ def through_smaller(g, own, other, FIRST: tl.constexpr):
 
 
 @triton.jit
-def through_intersection(g_overlap, g_union, own, other, overlap, unite, FIRST: tl.constexpr):
+def in_order(own, other, FIRST: tl.constexpr):
+    if FIRST:
+        return own, other
+    else:
+        return other, own
+
+
+@triton.jit
+def through_intersection(g_overlap, g_union, own, other, FIRST: tl.constexpr):
     """From IoU and union to the own corners and area."""
-    w, h, inter = extent(own, other)
-    rest = (own[4] + other[4]) - inter
+    a, b = in_order(own, other, FIRST)
+    overlap, unite = iou_and_union(a, b)
+    w, h, inter = extent(a, b)
+    rest = (a[4] + b[4]) - inter
     g_inter = tl.where(inter == 0, 0.0, divide(g_overlap, unite))
     # Where there is no overlap, IoU is the constant 0, or the union if that is NaN.
     g_union += tl.where(inter == 0, tl.where(unite == unite, 0.0, g_overlap), -divide(overlap, unite) * g_overlap)
@@ -92,11 +102,12 @@ def gradient(g, numbers, other, turn, FIRST: tl.constexpr, FMT: tl.constexpr, KI
     """g times the derivative of the similarity by the own `numbers`, 0 where g is 0 whatever the boxes hold. `turn` is
     the other box's angle less the own."""
     own = make_box(numbers, FMT)
-    overlap, unite = iou_and_union(own, other)
+    a, b = in_order(own, other, FIRST)
+    overlap, unite = iou_and_union(a, b)
     if KIND == "iou":
-        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g * 0.0, own, other, overlap, unite, FIRST)
+        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g * 0.0, own, other, FIRST)
     else:
-        w, h = hull(own, other)
+        w, h = hull(a, b)
         if KIND == "giou":
             around = w * h
             share = ratio_or_zero(g, around)
@@ -111,7 +122,7 @@ def gradient(g, numbers, other, turn, FIRST: tl.constexpr, FMT: tl.constexpr, KI
             share = ratio_or_zero(g, square)
             g_square = ratio_or_zero((dx * dx + dy * dy) * 0.25, square) * share
             g_w, g_h = g_square * w * 2.0, g_square * h * 2.0
-        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g_union, own, other, overlap, unite, FIRST)
+        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g_union, own, other, FIRST)
         by_x1, by_y1, by_x2, by_y2 = through_hull(g_w, g_h, own, other, FIRST)
         g_x1 += by_x1
         g_y1 += by_y1
@@ -132,6 +143,6 @@ def gradient(g, numbers, other, turn, FIRST: tl.constexpr, FMT: tl.constexpr, KI
             g_y1 += by_y1
             g_x2 += by_x2
             g_y2 += by_y2
-    g_a, g_b, g_c, g_d = through_box((g_x1, g_y1, g_x2, g_y2), g_area, numbers, own, FMT)
+    g_1, g_2, g_3, g_4 = through_box((g_x1, g_y1, g_x2, g_y2), g_area, numbers, own, FMT)
     off = g == 0
-    return tl.where(off, 0.0, g_a), tl.where(off, 0.0, g_b), tl.where(off, 0.0, g_c), tl.where(off, 0.0, g_d)
+    return tl.where(off, 0.0, g_1), tl.where(off, 0.0, g_2), tl.where(off, 0.0, g_3), tl.where(off, 0.0, g_4)
