@@ -5,15 +5,6 @@ import triton.language as tl
 
 
 @triton.jit
-def divide(a, b):
-    """a / b as IEEE rounds it; Triton's own / on float32 is approximate."""
-    if a.dtype == tl.float64:
-        return a / b
-    else:
-        return tl.div_rn(a, b)
-
-
-@triton.jit
 def sqrt(x):
     if x.dtype == tl.float64:
         return tl.sqrt(x)

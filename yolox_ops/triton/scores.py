@@ -1,0 +1,95 @@
+"""The class cost of SimOTA, the formulas of csrc/simota.h and csrc/cpu/scores.h; the same to the bit in float32."""
+
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+
+from yolox_ops.triton.boxes import divide
+from yolox_ops.triton.numeric import exp_scaled, log_scaled, split, sqrt
+
+# Class sums that run side by side, and factors that each takes in before its logarithm.
+SUMS = tl.constexpr(16)
+FACTORS = tl.constexpr(64)
+
+
+class Rule(NamedTuple):
+    """What kernels are compiled for."""
+
+    dtype: tl.dtype  # of the arithmetic
+    shift: int  # odds are kept times 2^shift, for those that are tiny
+    has_obj: bool
+    or_box: bool  # candidates may lie in the box or the centre region
+    center_radius: float
+    outside_penalty: float
+    cls_weight: float
+    iou_weight: float
+    iou_eps: float
+
+
+@triton.jit
+def score_odds(cls_exp, obj_exp, RULE: tl.constexpr):
+    """Without objectness the score is sigmoid(c), which is what o = c gives."""
+    other = obj_exp if RULE.has_obj else cls_exp
+    odds = cls_exp * (1.0 + other * (1.0 / (1 << RULE.shift))) + other
+    odds = tl.where(odds > 1e38, 1e38, odds)
+    lowest = 7.440151952041672e-44 * (1 << RULE.shift)
+    return tl.where(odds < lowest, lowest, odds)
+
+
+@triton.jit
+def over_odds(odds, RULE: tl.constexpr):
+    s1 = 1.0 + odds * (1.0 / (1 << RULE.shift))
+    return s1 + sqrt(s1)
+
+
+@triton.jit
+def softplus_of_minus(x):
+    """log(1 + e^-x), at most 200: half of that reaches the clamp already, and for -inf it must stay a number."""
+    log = log_scaled(1.0 + exp_scaled(-x, 0), 0)
+    return tl.where(x < -60.0, tl.where(x < -200.0, 200.0, -x), log)
+
+
+@triton.jit
+def sum_negatives(rows, class_stride, mask, C, obj_exp, RULE: tl.constexpr):
+    """Sum over classes of -log(1 - p), as the logarithm of one quotient of products. `rows` point at logits."""
+    lane = tl.arange(0, SUMS)[None, :]
+    total = tl.zeros_like(obj_exp).to(tl.float64)
+    chunk = tl.full((), 0, tl.int32)
+    while chunk < C:
+        poison = tl.zeros_like(obj_exp)[:, None] + tl.zeros((1, SUMS), RULE.dtype)
+        over, under, exponent = poison + 1.0, poison + 1.0, poison.to(tl.int32)
+        first, end = chunk, tl.minimum(C, chunk + SUMS * FACTORS)
+        while first < end:
+            c = first + lane
+            there = mask[:, None] & (c < C)
+            logit = tl.load(rows[:, None] + c.to(tl.int64) * class_stride, there, 0.0).to(RULE.dtype)
+            logit = tl.where(there, logit, -1e30)  # adds nothing
+            odds = score_odds(exp_scaled(-logit, RULE.shift), obj_exp[:, None], RULE)
+            m_over, e_over = split(over_odds(odds, RULE))
+            m_under, e_under = split(odds)
+            over *= m_over
+            under *= m_under
+            exponent += e_over - e_under + RULE.shift
+            poison += odds * 0.0  # the split loses a NaN
+            first += SUMS
+        sums = (log_scaled(divide(over, under), exponent) + poison).to(tl.float64)
+        for i in tl.static_range(SUMS):
+            total += tl.sum(tl.where(lane == i, sums, 0.0), 1)
+        chunk += SUMS * FACTORS
+    return total
+
+
+@triton.jit
+def pair_cost(overlap, logit, score, RULE: tl.constexpr):
+    """The cost of pairs, without the penalty. `logit` is the anchor's for the ground truth's class."""
+    negatives, obj_exp, obj_softplus = score
+    softplus = softplus_of_minus(logit)
+    odds = score_odds(exp_scaled(-logit, RULE.shift), obj_exp, RULE)
+    negative = log_scaled(divide(over_odds(odds, RULE), odds), RULE.shift)
+    positive = (softplus + (obj_softplus if RULE.has_obj else softplus)) * 0.5
+    # PyTorch's binary_cross_entropy clamps each logarithm at 100.
+    swap = tl.where(positive > 100.0, 100.0, positive) - tl.where(negative > 100.0, 100.0, negative)
+    total = (negatives + swap.to(tl.float64)).to(RULE.dtype)
+    total = tl.where(total < 0.0, 0.0, total)
+    return total * RULE.cls_weight - log_scaled(overlap + RULE.iou_eps, 0) * RULE.iou_weight

@@ -1,0 +1,45 @@
+"""simota_cost in Triton: the candidates of every image, then every pair."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from yolox_ops._check import wide_dtype
+from yolox_ops.ops.simota_cost import check_scene
+from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs
+from yolox_ops.triton.launch import INTERPRETED, blocks, launch
+from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY
+
+# Anchors of a program.
+TILE = 4096 if INTERPRETED else 256
+
+
+@triton.jit(do_not_specialize=NUMBERS)
+def fill_row(
+    owner, scene, cls_image, cls_anchor, cls_class, N, C, G, out_cost, out_iou, RULE: tl.constexpr, TILE: tl.constexpr
+):
+    """A tile of the row of one ground truth."""
+    program = tl.program_id(0).to(tl.int64)
+    row = program // tl.cdiv(N, TILE)
+    j = program % tl.cdiv(N, TILE) * TILE + tl.arange(0, TILE)
+    b, g = row // G, row % G
+    candidate = tl.load(owner + b * N + j, j < N, NO_CANDIDATE) == NOBODY
+    matrix = (scene, cls_image, cls_anchor, cls_class, b, N, C, G)
+    cost, overlap = load_costs(matrix, g, j, candidate, RULE)
+    tl.store(out_cost + row * N + j, cost, j < N)
+    tl.store(out_iou + row * N + j, tl.where(overlap == overlap, overlap, 0.0), j < N)
+
+
+def simota_cost(*scene_and_rule: Any) -> tuple[Tensor, Tensor]:
+    check_scene(*scene_and_rule)
+    pred_boxes, gt_boxes = scene_and_rule[0], scene_and_rule[5]
+    (B, N, _), G = pred_boxes.shape, gt_boxes.shape[1]
+    cost = pred_boxes.new_empty((B, G, N), dtype=torch.float64)
+    overlap = pred_boxes.new_empty((B, G, N), dtype=wide_dtype(pred_boxes))
+    owner = pred_boxes.new_empty((B, N), dtype=torch.int64)
+    args, rule = launch_candidates(owner, *scene_and_rule)
+    launch(fill_row, B * G * blocks(N, TILE), owner, *args, cost, overlap, RULE=rule, TILE=TILE)
+    return cost, overlap
