@@ -7,12 +7,8 @@ from torch import Tensor
 
 from yolox_ops._check import check_count
 from yolox_ops.ops.dynamic_k_match import _check
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch
-from yolox_ops.triton.matching import NOBODY, count_gts, settle, store_match, take
-
-# Anchors that a ground truth looks at in one step, and anchors of a program that settles conflicts.
-BLOCK = 4096 if INTERPRETED else 1024
-TILE = 4096 if INTERPRETED else 128
+from yolox_ops.triton.launch import blocks, launch
+from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
 
 
 @triton.jit

@@ -9,6 +9,12 @@ Three functions say what a matrix is; `matrix` is a tuple that they understand:
 import triton
 import triton.language as tl
 
+from yolox_ops.triton.launch import INTERPRETED
+
+# Anchors that a ground truth looks at in one step, and anchors of a program that goes through all of them.
+BLOCK = 4096 if INTERPRETED else 1024
+TILE = 4096 if INTERPRETED else 128
+
 # What stands in an anchor's place before a ground truth does.
 NOBODY = tl.constexpr(-1)
 SEVERAL = tl.constexpr(-2)

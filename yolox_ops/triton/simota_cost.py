@@ -10,11 +10,8 @@ from torch import Tensor
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.simota_cost import check_scene
 from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch
-from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY
-
-# Anchors of a program.
-TILE = 4096 if INTERPRETED else 256
+from yolox_ops.triton.launch import blocks, launch
+from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY, TILE
 
 
 @triton.jit(do_not_specialize=NUMBERS)
