@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from impls import INTERPRETED, ServedBy, triton_launcher
+from matching import one_gt
 from scenes import Scene, random_scene
 from torch.testing import assert_close
 
@@ -37,7 +38,7 @@ def check_equals_cpp(op: str, *args) -> None:
 def test_simota_cost_equals_cpp_to_the_bit(rule, classes, objectness):
     scene = random_scene([3, 0, 7], classes=classes, size=64, seed=classes, objectness=objectness)
     scene.cls_logits.mul_(8)  # far enough for every branch of the class cost
-    scene.cls_logits[0, ::5] = math.nan
+    scene.cls_logits[0, ::5, -1] = math.nan
     check_equals_cpp("simota_cost", *scene, *rule)
 
 
@@ -51,13 +52,32 @@ def test_simota_equals_cpp_to_the_bit(rule, topk):
 def test_more_anchors_than_a_block(op, monkeypatch):
     scene = random_scene([6, 2], size=64)
     cost, iou = by_cpp("simota_cost", *scene, *RULES[1])
-    iou[:, 3] = 0.75  # ties of IoU, and of cost, in many blocks
-    cost[:, 3].clamp_(min=1.0)
+    iou[:, 3] = 0.0
+    iou[:, 3, ::20] = 0.75  # k = 3, from one anchor in every block
     iou[:, 4, ::3] = math.nan
     monkeypatch.setattr(importlib.import_module(f"yolox_ops.triton.{op}"), "BLOCK", 16)
     assert (cost[:, 0].isfinite().sum(-1) > 32).all()
     args = (*scene, *RULES[1], 7) if op == "simota" else (cost, iou, scene.num_gts, 7)
     check_equals_cpp(op, *args)
+
+
+def test_order_of_candidates_is_nothing(monkeypatch):
+    # On a GPU the programs that find them append in any order.
+    module = importlib.import_module("yolox_ops.triton.simota")
+    find = module.launch_candidates
+
+    def find_backwards(*args):
+        (scene, *numbers), rule = find(*args)
+        for row, size in zip(scene.candidates, scene.sizes.tolist(), strict=True):
+            row[:size] = row[:size].flip(0)
+        return (scene, *numbers), rule
+
+    monkeypatch.setattr(module, "launch_candidates", find_backwards)
+    monkeypatch.setattr(module, "BLOCK", 8)
+    check_equals_cpp("simota", *random_scene([5, 3], size=64), *RULES[0], 10)
+    ties = one_gt([36.0, 36.0, 40.0, 40.0])
+    assert by_cpp("simota_cost", *ties, *RULES[0])[0].isfinite().sum() > 16
+    check_equals_cpp("simota", *ties, *RULES[0], 10)
 
 
 def with_absent_rows(scene: Scene) -> tuple[Scene, list[int]]:

@@ -17,7 +17,6 @@ from yolox_ops.triton.scores import Rule, pair_cost, softplus_of_minus, sum_nega
 # Anchors of a program that looks for candidates.
 TILE = 4096 if INTERPRETED else 32
 
-
 # The numbers that kernels take beside a Scene. None becomes a constant where it is 1, for a tuple that holds constants
 # does not survive a loop.
 NUMBERS = ["cls_image", "cls_anchor", "cls_class", "N", "C", "G"]
@@ -169,8 +168,10 @@ def launch_candidates(
         candidates=pred_boxes.new_empty((B, N), dtype=torch.int32),
         sizes=pred_boxes.new_zeros(B, dtype=torch.int32),
     )
+    is_wide = wide_dtype(pred_boxes) == torch.float64
     rule = Rule(
-        *((tl.float64, 0) if wide_dtype(pred_boxes) == torch.float64 else (tl.float32, 42)),
+        dtype=tl.float64 if is_wide else tl.float32,
+        shift=0 if is_wide else 42,
         has_obj=obj_logits is not None,
         or_box=candidates == "box_or_center",
         center_radius=center_radius,

@@ -10,6 +10,9 @@ from yolox_ops.ops.dynamic_k_match import _check
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
 
+# Numbers that kernels take; see NUMBERS of candidates.py.
+NUMBERS = ["cost_image", "cost_row", "cost_column", "iou_image", "iou_row", "iou_column", "G", "N", "topk"]
+
 
 @triton.jit
 def columns(matrix, first, BLOCK: tl.constexpr):
@@ -22,16 +25,13 @@ def overlaps(matrix, g, j, mask, RULE: tl.constexpr):
     _costs, _row, _column, iou, row, column, _N = matrix
     value = tl.load(iou + g * row + j * column, mask, 0.0)
     value = value if value.dtype == tl.float64 else value.to(tl.float32)
-    return tl.where(value > 1e30, 1e30, value)  # a sum of these is no smaller than N either
+    return tl.where(value > 1e30, 1e30, value)  # it may be +inf, and this is more than any k already
 
 
 @triton.jit
 def costs(matrix, g, j, mask, RULE: tl.constexpr):
     cost, row, column, _iou, _row, _column, _N = matrix
     return tl.where(mask, tl.load(cost + g * row + j * column, mask, 0.0).to(tl.float64), float("inf"))
-
-
-NUMBERS = ["cost_image", "cost_row", "cost_column", "iou_image", "iou_row", "iou_column", "G", "N", "topk"]
 
 
 @triton.jit(do_not_specialize=NUMBERS)
