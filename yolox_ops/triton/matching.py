@@ -25,8 +25,8 @@ NEVER = tl.constexpr(2**63 - 1)
 
 @triton.jit
 def count_gts(num_gts, b, G):
-    """Rows of image b before its padding. The CPU kernels refuse what is clamped here."""
-    return tl.minimum(tl.maximum(tl.load(num_gts + b).to(tl.int64), 0), G)
+    """Rows of image b before its padding; a negative number is as good as 0. The CPU kernels refuse either excess."""
+    return tl.minimum(tl.load(num_gts + b).to(tl.int64), G)
 
 
 @triton.jit
