@@ -9,7 +9,7 @@ from yolox_ops.triton.box_gradient import gradient
 from yolox_ops.triton.boxes import angles, load_angle, load_numbers, make_box, similarity, store_numbers
 from yolox_ops.triton.launch import blocks, launch
 
-BLOCK = 512  # pairs of a program
+BLOCK = 256  # pairs of a program
 
 
 @triton.jit

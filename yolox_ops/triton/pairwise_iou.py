@@ -10,8 +10,8 @@ from yolox_ops.triton.boxes import angles, load_angle, load_box, load_numbers, s
 from yolox_ops.triton.launch import blocks, launch
 
 # A program's tile of the matrix. The gradient's is flat, as its programs are as many as there are rows of tiles.
-TILE = {"BLOCK_M": 16, "BLOCK_N": 128}
-GRADIENT_TILE = {"BLOCK_M": 4, "BLOCK_N": 128}
+TILE = {"BLOCK_M": 8, "BLOCK_N": 128}
+GRADIENT_TILE = {"BLOCK_M": 4, "BLOCK_N": 64}
 
 
 @triton.jit

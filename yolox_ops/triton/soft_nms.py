@@ -73,6 +73,7 @@ def small_group_kernel(
 ):
     """One program for each position; it works if a group of at most BLOCK boxes begins there."""
     T: tl.constexpr = scores.dtype.element_ty
+    sigma, limit, floor = tl.full((), sigma, T), tl.full((), limit, T), tl.full((), floor, T)
     start = tl.program_id(0).to(tl.int64) % N
     row = tl.program_id(0).to(tl.int64) - start
     group = tl.load(groups + row + start)
@@ -80,7 +81,6 @@ def small_group_kernel(
         is_member(groups, scores, row, start - 1, group, N) == 0
     )
     if begins & (is_member(groups, scores, row, start + BLOCK, group, N) == 0):
-        sigma, limit, floor = tl.full((), sigma, T), tl.full((), limit, T), tl.full((), floor, T)
         lane = tl.arange(0, BLOCK)
         at = row + start + lane
         member = is_member(groups, scores, row, start + lane, group, N)
@@ -158,6 +158,7 @@ def large_group_kernel(
     LEAST boxes (LEAST is SMALL or 0). A box decays those of its group that have its label. `scores` tell all programs
     which boxes count; `current` ones are lowered."""
     T: tl.constexpr = scores.dtype.element_ty
+    sigma, limit, floor = tl.full((), sigma, T), tl.full((), limit, T), tl.full((), floor, T)
     programs = tl.cdiv(N, SMALL)
     row = (tl.program_id(0) // programs).to(tl.int64) * N
     start = (tl.program_id(0) % programs).to(tl.int64) * SMALL
@@ -172,7 +173,6 @@ def large_group_kernel(
             size += tl.sum(is_member(groups, scores, row, start + size + lane, group, N).to(tl.int32), 0)
         if size > LEAST:
             begin = row + start
-            sigma, limit, floor = tl.full((), sigma, T), tl.full((), limit, T), tl.full((), floor, T)
             scale = exponent_scale(sigma)
             count = 0
             top, chosen = lead_of_group(current, begin, size, LARGE)
@@ -241,7 +241,7 @@ def soft_nms(
         launch(small_group_kernel, B * N, dense, scores, groups, picked, *rule, **choice, BLOCK=SMALL, num_warps=1)
     tensors = dense, scores, scores.clone(), groups, labels, picked, rank
     sizes = {"SMALL": SMALL, "LARGE": LARGE, "LEAST": 0 if rising else SMALL}
-    launch(large_group_kernel, B * blocks(N, SMALL), *tensors, *rule, **choice, **sizes)
+    launch(large_group_kernel, B * blocks(N, SMALL), *tensors, *rule, **choice, **sizes, num_warps=8)
 
     if rising:
         counts = (rank < N).sum(1)
