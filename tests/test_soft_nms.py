@@ -178,12 +178,12 @@ def test_strides_do_not_matter(run):
 @each_method
 @pytest.mark.parametrize("most", [None, 90])
 def test_batch_equals_loop(run, method, most):
-    size = 150 if INTERPRETED else 700
-    boxes, scores, labels = sample(4, size, extent=400)
-    scores[2] = 0
-    for groups, stacked in ((labels, labels), ([None] * 4, None)):
+    batch, size = (2, 100) if INTERPRETED else (4, 700)
+    boxes, scores, labels = sample(batch, size, extent=400)
+    scores[1] = 0
+    for groups, stacked in ((labels, labels), ([None] * batch, None)):
         indices, decayed, counts = run(boxes, scores, stacked, method=method, max_detections=most)
-        assert indices.shape == decayed.shape == (4, most or size) and counts[2] == 0
+        assert indices.shape == decayed.shape == (batch, most or size) and counts[1] == 0
         for b, count in enumerate(counts.tolist()):
             alone = soft_nms(boxes[b], scores[b], groups[b], method=method, max_detections=most)
             torch.testing.assert_close((indices[b, :count], decayed[b, :count]), alone, rtol=0, atol=0)
