@@ -2,11 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := -q -n 2 --dist loadgroup
 # What a sanitized library needs in the process that loads it. Python itself leaks by design.
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DYOLOX_OPS_ONE_LEVEL -O1 -g
+SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
-.PHONY: demo build test emulated lint bench audit sanitize clean
+.PHONY: demo build test emulated lint bench gpu audit sanitize clean
 
 # SimOTA at work on a scene of real handwriting; the picture is demo/assign.png.
 demo: build
@@ -22,8 +24,10 @@ build: .venv/ready
 	$(BIN)/pip install -q --no-deps -r requirements-peers.txt
 	touch $@
 
+# Everything but Triton's kernels; then those, which the interpreter runs in a process of their own.
 test: build emulated
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest $(PYTEST)
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(PYTEST) -k triton -m "not heavy"
 
 # The CUDA kernels, compiled for the CPU: how they are tested where there is no GPU.
 emulated: .venv/ready
@@ -39,16 +43,20 @@ lint: .venv/ready
 bench: build
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,iqr,rounds --benchmark-json=build/bench.json
 
+# What needs a GPU, with the Python that is there and no network: make gpu OUT=dir [PARTS="build test sanitize bench"].
+gpu:
+	PYTHON=$(PYTHON) tools/gpu.sh "$(OUT)" "$(PARTS)"
+
 # The libraries use nothing but torch's stable ABI.
 audit: build
 	$(BIN)/torch-abi-audit --check torch yolox_ops/*.so
 
-# The CPU tests once more under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The tests of C++ and of the emulated CUDA kernels once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: build
-	CUDA_HOME= YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)" \
-	  $(BIN)/python setup.py -q build --build-lib build/sanitized
+	$(SANITIZED) CUDA_HOME= $(BIN)/python setup.py -q build --build-lib build/sanitized
+	$(SANITIZED) YOLOX_OPS_EMULATED=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitized
 	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized \
-	  $(BIN)/python -m pytest -q -o pythonpath="build/sanitized . tests" -m "not heavy"
+	  $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) -m "not heavy" -k "not triton"
 
 clean:
 	rm -rf build demo *.egg-info yolox_ops/*.so

@@ -14,6 +14,13 @@ assert os.environ.get("YOLOX_OPS_UNDER_TEST", "") in str(Path(yolox_ops.__file__
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
+def pytest_collection_modifyitems(items):
+    """Tests that take gigabytes go to one worker, one after the other (--dist loadgroup)."""
+    for item in items:
+        if item.get_closest_marker("heavy"):
+            item.add_marker(pytest.mark.xdist_group("heavy"))
+
+
 @pytest.fixture(autouse=True)
 def seeded_and_poisoned():
     """Every test starts from one seed, and memory that a kernel forgets to write holds NaN or INT64_MAX."""

@@ -17,11 +17,15 @@ import yolox_ops
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 # Triton decides at import whether it compiles or interprets, so interpreted kernels have a test process of their own.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+# Where kernels run slowly, interpreted or under sanitizers, some tests take smaller sizes.
+SLOW = INTERPRETED or "YOLOX_OPS_UNDER_TEST" in os.environ
 
 
 def triton_launcher(op: str) -> Callable:
     """The function that serves yolox_ops::<op> where Triton does, for a call by name."""
-    return getattr(importlib.import_module(f"yolox_ops.triton.{op.removesuffix('_backward')}"), op)
+    launcher = getattr(importlib.import_module(f"yolox_ops.triton.{op.removesuffix('_backward')}"), op)
+    # The interpreter computes with numpy, which warns of 0 / 0.
+    return numpy.errstate(all="ignore")(launcher)
 
 
 @functools.cache
@@ -31,7 +35,8 @@ def _load_emulated() -> None:
         if name.startswith("yolox_ops::"):
             schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
             torch.library.define(f"yolox_ops_emulated::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
-    torch.ops.load_library(Path(__file__).parent.parent / "build/emulated/_C_emulated.so")
+    build = os.environ.get("YOLOX_OPS_UNDER_TEST", "build/emulated")
+    torch.ops.load_library(Path(__file__).parent.parent / build / "_C_emulated.so")
 
 
 def emulated_kernel(op: str) -> Callable:
@@ -50,19 +55,25 @@ class ServedBy(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.namespace == "yolox_ops":
             func = self.find(func._schema.name.removeprefix("yolox_ops::"))
-        with numpy.errstate(all="ignore"):  # Triton's interpreter computes with numpy, which warns of 0 / 0
-            return func(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
-def cuda_kernel(op: str) -> Callable:
-    """yolox_ops::<op> on the GPU, for CPU tensors."""
+def cpp_kernel(op: str) -> Callable:
+    """yolox_ops::<op> as the dispatcher has it."""
+    return getattr(torch.ops.yolox_ops, op)
 
-    def run(*args):
-        kernel = getattr(torch.ops.yolox_ops, op)
-        args = tree_map_only(torch.Tensor, lambda t: t.cuda(), args)
-        return tree_map_only(torch.Tensor, lambda t: t.cpu(), kernel(*args))
 
-    return run
+def on_gpu(find: Callable[[str], Callable]) -> Callable[[str], Callable]:
+    """The same kernels on the GPU, for CPU tensors."""
+
+    def find_there(op: str) -> Callable:
+        def run(*args):
+            args = tree_map_only(torch.Tensor, lambda t: t.cuda(), args)
+            return tree_map_only(torch.Tensor, lambda t: t.cpu(), find(op)(*args))
+
+        return run
+
+    return find_there
 
 
 def device_kernels() -> list:
@@ -71,31 +82,32 @@ def device_kernels() -> list:
         return [pytest.param(triton_launcher, id="triton")]
     found = [pytest.param(emulated_kernel, id="emulated")]
     if torch.cuda.is_available():
-        found.append(pytest.param(cuda_kernel, id="cuda", marks=pytest.mark.cuda))
+        found.append(pytest.param(on_gpu(cpp_kernel), id="cuda", marks=pytest.mark.cuda))
+        found.append(pytest.param(on_gpu(triton_launcher), id="triton-cuda", marks=pytest.mark.cuda))
     return found
 
 
-SERVERS = {"emulated": emulated_kernel, "triton": triton_launcher}
+SERVERS = {
+    "emulated": emulated_kernel,
+    "triton": triton_launcher,
+    "cuda": on_gpu(cpp_kernel),
+    "triton-cuda": on_gpu(triton_launcher),
+}
 
 
 def implementations(name: str) -> list:
     """Pytest parameters: functions with the public signature of yolox_ops.<name> that take and return CPU tensors.
     A test whose parameter is marked served_by("...") runs as a whole under that server, gradients included."""
     public = getattr(yolox_ops, name)
+
+    def served_by(server: str, *marks) -> pytest.param:
+        return pytest.param(public, id=server, marks=[pytest.mark.served_by(server), *marks])
+
     if INTERPRETED:
-        return [pytest.param(public, id="triton", marks=pytest.mark.served_by("triton"))]
-    found = [
-        pytest.param(public, id="cpp"),
-        pytest.param(public, id="emulated", marks=pytest.mark.served_by("emulated")),
-    ]
-    kernel = f"yolox_ops::{name.removeprefix('batched_')}"
-    if torch.cuda.is_available() and torch._C._dispatch_has_kernel_for_dispatch_key(kernel, "CUDA"):
-
-        def on_cuda(*args, **kwargs):
-            args, kwargs = tree_map_only(torch.Tensor, lambda t: t.cuda(), (args, kwargs))
-            return tree_map_only(torch.Tensor, lambda t: t.cpu(), public(*args, **kwargs))
-
-        found.append(pytest.param(on_cuda, id="cuda", marks=pytest.mark.cuda))
+        return [served_by("triton")]
+    found = [pytest.param(public, id="cpp"), served_by("emulated")]
+    if torch.cuda.is_available():
+        found += [served_by("cuda", pytest.mark.cuda), served_by("triton-cuda", pytest.mark.cuda)]
     return found
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from boxes import ODD_BOXES, random_boxes
-from impls import device_kernels
+from impls import INTERPRETED, device_kernels
 from scenes import Scene, random_scene
 from selection import sample
 from torch.testing import assert_close
@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from yolox_ops import soft_nms
 
 each_device = pytest.mark.parametrize("kernel", device_kernels())
+each_format = pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
 
 # Positional arguments of the bare op behind the scene.
 RULES = [
@@ -32,13 +33,30 @@ def check_equals_cpp(kernel, op: str, *args) -> None:
 
 
 @each_device
-@pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
+@each_format
 @pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
 def test_similarities_have_the_bits_of_cpp(kernel, fmt, kind):
-    boxes = torch.cat([random_boxes(50, fmt=fmt), ODD_BOXES, torch.tensor([[0, math.nan, 1, 1], [0, 0, math.inf, 1]])])
-    check_equals_cpp(kernel, "pairwise_iou", boxes[None], boxes[None].flip(1), fmt, kind)
+    """Boxes off the lattice, where every operation rounds, and odd ones."""
+    broken = [[math.nan, 0, 10, 10], [0, 0, 10, math.nan], [-math.inf, 0, math.inf, 9], [0, 0, math.inf, 9]]
+    rough = random_boxes(90, fmt=fmt) + torch.rand(90, 4)
+    boxes = torch.cat([rough, random_boxes(60, fmt=fmt), ODD_BOXES, torch.tensor(broken)])
+    check_equals_cpp(kernel, "pairwise_iou", boxes[None], boxes[None, ::3].flip(1), fmt, kind)
     check_equals_cpp(kernel, "aligned_iou", boxes, boxes.flip(0), fmt, kind)
-    check_equals_cpp(kernel, "aligned_iou_backward", torch.rand(len(boxes)), boxes, boxes.flip(0), fmt, kind)
+
+
+@each_device
+@each_format
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
+def test_gradients_follow_those_of_cpp(kernel, fmt, kind):
+    """Ties, boxes that do not overlap and empty ones included; sums may round otherwise."""
+    boxes = torch.cat([random_boxes(30, fmt=fmt), ODD_BOXES]).double()
+    n = len(boxes)
+    for op, grad, pair in [
+        ("pairwise_iou_backward", torch.randn(1, n, n), (boxes[None], boxes[None].flip(1))),
+        ("aligned_iou_backward", torch.randn(n), (boxes, boxes.flip(0))),
+    ]:
+        expected = by_cpp(op, grad.double(), *pair, fmt, kind)
+        assert_close(kernel(op)(grad.double(), *pair, fmt, kind), expected, rtol=1e-11, atol=1e-11)
 
 
 @each_device
@@ -73,6 +91,7 @@ def test_selections_are_those_of_cpp(kernel, method):
         assert_close(decayed, expected[1], rtol=1e-6, atol=0)
 
 
+@pytest.mark.skipif(INTERPRETED, reason="tests/test_triton.py has Triton's general paths")
 @each_device
 @pytest.mark.parametrize("topk", [3, 60])
 def test_more_candidates_than_shared_memory_holds(kernel, topk):
@@ -166,7 +185,7 @@ def test_no_class_is_no_gt(kernel):
 @each_device
 def test_rounds_of_selection_are_one_process(kernel):
     """Chains of boxes, in which a selection decides who leads next far away; against C++, which goes one by one."""
-    n = 1500  # above the size from which boxes are put in spatial order
+    n = 150 if INTERPRETED else 1500  # CUDA puts more than 1024 boxes in spatial order first
     chain = torch.arange(n)[:, None] * torch.tensor([3.0, 0, 3, 0]) + torch.tensor([0.0, 0, 10, 10])
     rising, falling = torch.linspace(0.2, 0.9, n), torch.linspace(0.9, 0.2, n)
     for scores in (rising, falling, torch.rand(n)):
@@ -175,4 +194,4 @@ def test_rounds_of_selection_are_one_process(kernel):
         (indices, decayed, _), expected = kernel("soft_nms")(*args), by_cpp("soft_nms", *args)
         assert torch.equal(indices, expected[0])
         assert_close(decayed, expected[1], rtol=1e-6, atol=0)
-    assert len(soft_nms(chain, rising)[0]) > 100
+    assert len(soft_nms(chain, rising)[0]) > n // 15

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from impls import INTERPRETED, implementations
+from impls import SLOW, implementations
 from matching import RULES, check_against_reference, one_gt
 from scenes import random_scene
 from torch.testing import assert_close
@@ -20,7 +20,7 @@ each_implementation = pytest.mark.parametrize("run", implementations("simota"))
 @pytest.mark.parametrize("objectness", [True, False])
 def test_equals_reference(run, rule, objectness):
     used = positives = 0
-    for seed in range(2 if INTERPRETED else 6):
+    for seed in range(2 if SLOW else 6):
         scene = random_scene([0, 1, 5, 12, 3], seed=seed, objectness=objectness)
         result = run(*scene, **rule)
         assert result.matched_gt.dtype == torch.int64 and result.matched_iou.dtype == torch.float32
@@ -208,7 +208,7 @@ def test_anchors_may_almost_be_a_grid(run, axis):
 @each_implementation
 @pytest.mark.parametrize("rule", RULES[:2])
 def test_thousands_of_gts(run, rule):
-    scene = random_scene([20 if INTERPRETED else 2000], classes=80, size=1280, seed=29)
+    scene = random_scene([20 if SLOW else 2000], classes=80, size=1280, seed=29)
     assert len(scene.strides) == 33600
     result = run(*scene, **rule)
     matched = dynamic_k_match(*simota_cost(*scene, **rule), scene.num_gts)

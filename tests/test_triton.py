@@ -1,70 +1,72 @@
-"""Triton's kernels give the bits of the C++ kernels, where neither calls a function of its platform."""
+"""Triton's general paths, which the sizes of other tests do not reach: several blocks, and candidates in any order."""
 
 import importlib
 import math
 
 import pytest
 import torch
-from boxes import ODD_BOXES, random_boxes
-from impls import INTERPRETED, ServedBy, triton_launcher
+from impls import INTERPRETED, triton_launcher
+from matching import one_gt
+from scenes import random_scene
 from selection import sample
-
-from yolox_ops import aligned_iou, pairwise_iou, soft_nms
+from torch.testing import assert_close
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are interpreted in a process of their own")
-each_format = pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
 METHODS = ["hard", "linear", "gaussian", "mean_gaussian"]
-BROKEN = torch.tensor([[math.nan, 0, 10, 10], [0, 0, 10, math.nan], [-math.inf, 0, math.inf, 9], [0, 0, math.inf, 9]])
+CENTER = (1.5, "center", 1e6, 1.0, 3.0, 1e-8)
+BOX_OR_CENTER = (2.5, "box_or_center", 1e5, 0.3, 1.7, 1e-7)
 
 
-def check_bits(function, *args, **rule):
-    expected = function(*args, **rule)
-    with ServedBy(triton_launcher):
-        found = function(*args, **rule)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+def by_cpp(op: str, *args):
+    return getattr(torch.ops.yolox_ops, op)(*args)
 
 
-def rough_boxes(*shape, fmt):
-    """Boxes off the lattice, where every operation rounds, and odd ones."""
-    rough = random_boxes(*shape, fmt=fmt) + torch.rand(*shape, 4)
-    return torch.cat([rough, ODD_BOXES, BROKEN])
+def check_equals_cpp(op: str, *args) -> None:
+    assert_close(triton_launcher(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
 
 
-@each_format
-@pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
-def test_iou_has_the_bits_of_cpp(fmt, kind):
-    boxes1, boxes2 = rough_boxes(90, fmt=fmt), rough_boxes(150, fmt=fmt)
-    check_bits(pairwise_iou, boxes1, boxes2, fmt=fmt, kind=kind)
-    check_bits(aligned_iou, boxes1[:, None], boxes2[::7], fmt=fmt, kind=kind)
+@pytest.mark.parametrize("op", ["simota", "dynamic_k_match"])
+def test_more_anchors_than_a_block(op, monkeypatch):
+    scene = random_scene([6, 2], size=64)
+    cost, iou = by_cpp("simota_cost", *scene, *BOX_OR_CENTER)
+    iou[:, 3] = 0.0
+    iou[:, 3, ::20] = 0.75  # k = 3, from one anchor in every block
+    iou[:, 4, ::3] = math.nan
+    monkeypatch.setattr(importlib.import_module(f"yolox_ops.triton.{op}"), "BLOCK", 16)
+    assert (cost[:, 0].isfinite().sum(-1) > 32).all()
+    args = (*scene, *BOX_OR_CENTER, 7) if op == "simota" else (cost, iou, scene.num_gts, 7)
+    check_equals_cpp(op, *args)
 
 
-@each_format
-@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
-@pytest.mark.parametrize("function", [pairwise_iou, aligned_iou])
-def test_gradients_follow_those_of_cpp(function, fmt, kind):
-    """Ties, boxes that do not overlap and empty ones included; sums may round otherwise."""
-    boxes = torch.cat([random_boxes(30, fmt=fmt), ODD_BOXES]).double()
-    first, second = boxes.requires_grad_(), boxes.flip(0).detach().requires_grad_()
-    weight = torch.randn(len(boxes), len(boxes) if function is pairwise_iou else 1).squeeze(1)
+def test_order_of_candidates_is_nothing(monkeypatch):
+    # On a GPU the programs that find them append in any order.
+    module = importlib.import_module("yolox_ops.triton.simota")
+    find = module.launch_candidates
 
-    def gradients():
-        return torch.autograd.grad((function(first, second, fmt=fmt, kind=kind) * weight).sum(), (first, second))
+    def find_backwards(*args):
+        (scene, *numbers), rule = find(*args)
+        for row, size in zip(scene.candidates, scene.sizes.tolist(), strict=True):
+            row[:size] = row[:size].flip(0)
+        return (scene, *numbers), rule
 
-    expected = gradients()
-    with ServedBy(triton_launcher):
-        torch.testing.assert_close(gradients(), expected, rtol=1e-11, atol=1e-11)
+    monkeypatch.setattr(module, "launch_candidates", find_backwards)
+    monkeypatch.setattr(module, "BLOCK", 8)
+    check_equals_cpp("simota", *random_scene([5, 3], size=64), *CENTER, 10)
+    ties = one_gt([36.0, 36.0, 40.0, 40.0])
+    assert by_cpp("simota_cost", *ties, *CENTER)[0].isfinite().sum() > 16
+    check_equals_cpp("simota", *ties, *CENTER, 10)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threshold", [1e-3, -3.0])
 @pytest.mark.parametrize(("small", "large"), [(128, 1024), (16, 32)])
-def test_soft_nms_has_the_bits_of_cpp(method, threshold, small, large, monkeypatch):
+def test_labels_of_any_number_of_boxes(method, threshold, small, large, monkeypatch):
     """Labels of up to `small` boxes, of more, and of more than `large`, which take several steps."""
     launcher = importlib.import_module("yolox_ops.triton.soft_nms")
     monkeypatch.setattr(launcher, "SMALL", small)
     monkeypatch.setattr(launcher, "LARGE", large)
-    boxes, scores, labels = sample(140, extent=100)
-    labels = labels.clamp(max=3) * (torch.rand(140) < 0.8)
-    boxes, scores = boxes + torch.rand(140, 4), scores if threshold > 0 else scores - 0.5
+    boxes, scores, labels = sample(1, 140, extent=100)
+    labels = labels.clamp(max=3) * (torch.rand(1, 140) < 0.8)
+    boxes, scores = boxes + torch.rand(1, 140, 4), scores if threshold > 0 else scores - 0.5
     for groups in (labels, None):
-        check_bits(soft_nms, boxes, scores, groups, method=method, score_threshold=threshold, max_detections=100)
+        check_equals_cpp("soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 100, "xyxy")
