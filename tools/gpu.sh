@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What only a GPU can show, without a network: make gpu OUT=dir [PARTS="build test sanitize bench"].
+# Logs and benchmark JSON go to OUT. Each part has a limit, all together ten minutes; run parts apart if that is short.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=$(realpath -m "${1:?usage: tools/gpu.sh OUT [PARTS]}")
+parts=${2:-build test sanitize bench}
+python=${PYTHON:-python3}
+failed=""
+mkdir -p "$out"
+
+# part NAME SECONDS COMMAND...: runs it if asked for, its output in OUT/NAME.log.
+part() {
+  local name=$1 seconds=$2
+  shift 2
+  [[ " $parts " == *" ${name%%-*} "* ]] || return 0
+  local began=$SECONDS
+  if timeout "$seconds" "$@" > "$out/$name.log" 2>&1; then verdict=passed; else verdict="FAILED ($?)" failed+=" $name"; fi
+  echo "== $name: $verdict in $((SECONDS - began)) s"
+  tail -n 12 "$out/$name.log"
+}
+
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/gpu.txt"
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+export YOLOX_OPS_CUDA_ARCHS=${YOLOX_OPS_CUDA_ARCHS:-$capability}
+
+part build 180 "$python" -m pip install -v --no-build-isolation --no-deps --no-index -e .
+part build-info 60 "$python" -m yolox_ops info
+part test 300 "$python" -m pytest -q -n 4 --dist loadgroup -m cuda --junitxml "$out/test.xml"
+# Every allocation on its own, so that a step outside is seen.
+export PYTORCH_NO_CUDA_MEMORY_CACHING=1
+for tool in memcheck racecheck initcheck; do
+  part "sanitize-$tool" 90 compute-sanitizer --tool "$tool" --error-exitcode 1 "$python" -m pytest -q -m cuda \
+    tests/test_on_devices.py -k "cuda and not tiles and not rounds"
+done
+unset PYTORCH_NO_CUDA_MEMORY_CACHING
+part bench 180 "$python" -m pytest -q benchmarks/bench_gpu.py --benchmark-columns=min,median --benchmark-json "$out/bench.json"
+
+[[ -z $failed ]] || echo "FAILED:$failed"
+[[ -z $failed ]]
