@@ -51,8 +51,8 @@ def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *,
         gradient.
 
     Raises:
-        ValueError: a shape, device or topk does not fit; on the CPU also a num_gts outside [0, G]. TypeError: a dtype
-        does not fit.
+        ValueError: a shape, device or topk does not fit; on the CPU also a num_gts outside [0, G], which is clamped on
+        a GPU. TypeError: a dtype does not fit.
     """
     _check(cost, iou, num_gts)
     check_count("topk", topk, 1)

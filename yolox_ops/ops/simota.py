@@ -77,7 +77,8 @@ def simota(
 
     Raises:
         ValueError: a shape, device or parameter does not fit; on the CPU also a label outside [0, C), a NaN in a
-        ground truth (both named by image and row) or a num_gts outside [0, G]. TypeError: a dtype does not fit.
+        ground truth (both named by image and row) or a num_gts outside [0, G]. TypeError: a dtype does not fit. On a
+        GPU, where looking would make the host wait, such a ground truth is absent and num_gts is clamped.
     """
     tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
