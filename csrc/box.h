@@ -45,16 +45,16 @@ YOLOX_OPS_INLINE void set_angle(Box<T>& box) {
   box.angle = atan2_(box.x2 - box.x1, box.y2 - box.y1);
 }
 
-// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box gives NaN. Of tiny boxes
-// far from 0 the corners are rounded and the areas are not; that the union holds the intersection keeps IoU within 1.
+// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box, by its area, NaN. Of
+// tiny boxes far from 0 the corners are rounded and the areas are not; that the union holds the intersection keeps IoU
+// within 1.
 template <class T>
 YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
-  const T w = smaller(a.x2, b.x2) - larger(a.x1, b.x1);
-  const T h = smaller(a.y2, b.y2) - larger(a.y1, b.y1);
+  const T w = lower(a.x2, b.x2) - upper(a.x1, b.x1);
+  const T h = lower(a.y2, b.y2) - upper(a.y1, b.y1);
   const T inter = w > T(0) ? (h > T(0) ? w * h : T(0)) : T(0);
   unite = larger(inter, (a.area + b.area) - inter);
-  const T quotient = inter / unite;
-  return inter == T(0) ? (unite == unite ? T(0) : unite) : quotient;
+  return ratio_or_zero(inter, unite);
 }
 
 template <class T>
@@ -70,8 +70,8 @@ YOLOX_OPS_INLINE T similarity(const Box<T>& a, const Box<T>& b) {
   const T overlap = iou(a, b, unite);
   if constexpr (kind == Kind::kIou) return overlap;
 
-  const T hull_w = larger(a.x2, b.x2) - smaller(a.x1, b.x1);
-  const T hull_h = larger(a.y2, b.y2) - smaller(a.y1, b.y1);
+  const T hull_w = upper(a.x2, b.x2) - lower(a.x1, b.x1);
+  const T hull_h = upper(a.y2, b.y2) - lower(a.y1, b.y1);
   if constexpr (kind == Kind::kGiou) {
     const T hull = hull_w * hull_h;
     return overlap - ratio_or_zero(hull - unite, hull);

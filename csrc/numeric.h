@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #define YOLOX_OPS_INLINE __host__ __device__ __forceinline__
@@ -22,6 +23,23 @@ YOLOX_OPS_INLINE T larger(T a, T b) {
 template <class T>
 YOLOX_OPS_INLINE T smaller(T a, T b) {
   return a < b ? a : b;
+}
+
+// The same where it does not matter what becomes of a NaN, which a GPU does in one instruction.
+template <class T>
+YOLOX_OPS_INLINE T upper(T a, T b) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_floating_point_v<T>) return ::max(a, b);
+#endif
+  return larger(a, b);
+}
+
+template <class T>
+YOLOX_OPS_INLINE T lower(T a, T b) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_floating_point_v<T>) return ::min(a, b);
+#endif
+  return smaller(a, b);
 }
 
 // a / b, but 0 where b is 0, as it is for empty boxes at one place.

@@ -6,13 +6,19 @@ namespace yolox_ops {
 namespace {
 
 constexpr int kThreads = 256;
-// Rows of the matrix that a block keeps in shared memory at once.
-constexpr int kRows = 16;
+// Rows of the matrix that a block keeps in shared memory at once, and columns of a thread, stored together.
+constexpr int kRows = 16, kColumns = 4;
 
-// A thread owns one column and walks down the rows, so that neighbouring threads write neighbouring elements.
-template <class T, Kind kind>
-__global__ void forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t B, int64_t M, int64_t N,
-                               Format format) {
+template <class T>
+struct alignas(16) Columns {
+  T value[kColumns];
+};
+
+// A thread owns some columns and walks down the rows. With `whole` N is a multiple of kColumns, and a row of a thread
+// one store.
+template <class T, Kind kind, bool whole>
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t B, int64_t M, int64_t N, Format format) {
   __shared__ Box<T> rows[kRows];
   for (int64_t b = blockIdx.z; b < B; b += gridDim.z) {
     for (int64_t top = blockIdx.y * int64_t{kRows}; top < M; top += gridDim.y * int64_t{kRows}) {
@@ -22,10 +28,22 @@ __global__ void forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t
         rows[threadIdx.x] = load_box(boxes1 + (b * M + top + threadIdx.x) * 4, format, kind);
       }
       __syncthreads();
-      for (int64_t j = blockIdx.x * int64_t{kThreads} + threadIdx.x; j < N; j += gridDim.x * int64_t{kThreads}) {
-        const Box<T> column = load_box(boxes2 + (b * N + j) * 4, format, kind);
+      for (int64_t j = (blockIdx.x * int64_t{kThreads} + threadIdx.x) * kColumns; j < N;
+           j += gridDim.x * int64_t{kThreads} * kColumns) {
+        Box<T> column[kColumns];
+        for (int c = 0; c < kColumns; ++c) {
+          column[c] = load_box(boxes2 + (b * N + min(j + c, N - 1)) * 4, format, kind);
+        }
         T* p = out + (b * M + top) * N + j;
-        for (int i = 0; i < count; ++i) p[i * N] = similarity<kind>(rows[i], column);
+        for (int i = 0; i < count; ++i, p += N) {
+          Columns<T> row;
+          for (int c = 0; c < kColumns; ++c) row.value[c] = similarity<kind>(rows[i], column[c]);
+          if constexpr (whole) {
+            *reinterpret_cast<Columns<T>*>(p) = row;
+          } else {
+            for (int c = 0; c < kColumns && j + c < N; ++c) p[c] = row.value[c];
+          }
+        }
       }
     }
   }
@@ -74,9 +92,10 @@ __global__ void backward_kernel(const T* own, const T* other, const T* grad, int
 template <class T>
 void forward(const Device& device, const BoxSets& in, Tensor& out) {
   const int64_t B = out.size(0), M = out.size(1), N = out.size(2);
-  const dim3 grid(blocks(N, kThreads), blocks(M, kRows), blocks(B, 1));
+  const dim3 grid(blocks(N, kThreads * kColumns), blocks(M, kRows), blocks(B, 1));
   dispatch_kind(in.kind, [&]<Kind kind>() {
-    device.launch(forward_kernel<T, kind>, grid, kThreads, in.boxes1.const_data_ptr<T>(), in.boxes2.const_data_ptr<T>(),
+    const auto kernel = N % kColumns == 0 ? forward_kernel<T, kind, true> : forward_kernel<T, kind, false>;
+    device.launch(kernel, grid, kThreads, in.boxes1.const_data_ptr<T>(), in.boxes2.const_data_ptr<T>(),
                   out.mutable_data_ptr<T>(), B, M, N, in.format);
   });
 }

@@ -94,8 +94,7 @@ def iou_and_union(a, b):
     """No overlap gives 0, a NaN in either box NaN. That the union holds the intersection keeps IoU within 1."""
     _, _, inter = extent(a, b)
     unite = larger(inter, (a[4] + b[4]) - inter)
-    overlap = tl.where(inter == 0, tl.where(unite == unite, 0.0, unite), divide(inter, unite))
-    return overlap, unite
+    return ratio_or_zero(inter, unite), unite
 
 
 @triton.jit

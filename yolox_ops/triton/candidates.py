@@ -10,7 +10,7 @@ from torch import Tensor
 from yolox_ops._check import wide_dtype
 from yolox_ops.triton.boxes import iou, is_whole, load_box, load_numbers
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
-from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY, count_gts
+from yolox_ops.triton.matching import GTS, NO_CANDIDATE, NOBODY, count_gts
 from yolox_ops.triton.numeric import exp_scaled
 from yolox_ops.triton.scores import Rule, pair_cost, softplus_of_minus, sum_negatives
 
@@ -41,10 +41,10 @@ class Scene(NamedTuple):
 @triton.jit
 def load_gt(scene, b, g, C, G, RULE: tl.constexpr):
     """Centre and size, label, and whether there is such a ground truth: padding, a row with a NaN and one whose label
-    is no class are none. Their label is 0, for it to point at something."""
+    is no class are none. Their label is 0, for it to point at something. `g` is one row or many."""
     at = b * G + g
-    cx, cy, w, h = load_numbers(scene.gt_boxes, at * 4, g >= 0, RULE.dtype)
-    label = tl.load(scene.gt_labels + at).to(tl.int64)
+    cx, cy, w, h = load_numbers(scene.gt_boxes, at * 4, g < G, RULE.dtype)
+    label = tl.load(scene.gt_labels + at, g < G, 0).to(tl.int64)
     present = (g < count_gts(scene.num_gts, b, G)) & is_whole(cx, cy, w, h) & (label >= 0) & (label < C)
     return (cx, cy, w, h), tl.where(present, label, 0), present
 
@@ -77,17 +77,17 @@ def find_candidates(owner, scene, cls_image, cls_anchor, cls_class, N, C, G, RUL
     program = tl.program_id(0).to(tl.int64)
     b = program // tl.cdiv(N, TILE)
     j = program % tl.cdiv(N, TILE) * TILE + tl.arange(0, TILE)
-    anchors = load_anchors(scene, j, j < N, RULE)
-    candidate = j < 0
+    anchors = load_anchors(scene, j[:, None], (j < N)[:, None], RULE)
+    found = tl.zeros((TILE,), tl.int32)
     gts = count_gts(scene.num_gts, b, G)
-    g = tl.full((), 0, tl.int64)
-    while g < gts:
+    first = tl.full((), 0, tl.int64)
+    while first < gts:
+        g = first + tl.arange(0, GTS)[None, :]
         gt, _label, present = load_gt(scene, b, g, C, G, RULE)
-        if present:
-            found, _inside = place(anchors, gt, RULE)
-            candidate |= found
-        g += 1
-    candidate &= j < N
+        near, _inside = place(anchors, gt, RULE)
+        found |= tl.max((near & present).to(tl.int32), 1)
+        first += GTS
+    candidate = (found > 0) & (j < N)
     at = b * N + j
     tl.store(owner + at, tl.where(candidate, NOBODY, NO_CANDIDATE), j < N)
     rank = tl.cumsum(candidate.to(tl.int32), 0)
@@ -112,7 +112,7 @@ def find_candidates(owner, scene, cls_image, cls_anchor, cls_class, N, C, G, RUL
 def load_overlaps(matrix, g, j, mask, RULE: tl.constexpr):
     """IoU of ground truth g, one or one for each anchor, with the predictions of anchors j."""
     scene, _image, _anchor, _class, b, N, _C, G = matrix
-    gt_boxes = load_box(scene.gt_boxes, (b * G + g) * 4, g >= 0, "cxcywh", RULE.dtype)
+    gt_boxes = load_box(scene.gt_boxes, (b * G + g) * 4, (g >= 0) & (g < G), "cxcywh", RULE.dtype)
     return iou(gt_boxes, load_box(scene.pred_boxes, (b * N + j) * 4, mask, "cxcywh", RULE.dtype))
 
 

@@ -13,7 +13,9 @@ from yolox_ops.triton.launch import INTERPRETED
 
 # Anchors that a ground truth looks at in one step, and anchors of a program that goes through all of them.
 BLOCK = 4096 if INTERPRETED else 1024
-TILE = 4096 if INTERPRETED else 128
+TILE = 4096 if INTERPRETED else 32
+# Ground truths that a program looks at side by side, for their loads not to wait for each other.
+GTS = tl.constexpr(16)
 
 # What stands in an anchor's place before a ground truth does.
 NOBODY = tl.constexpr(-1)
@@ -114,13 +116,17 @@ def settle(matrix, gts, j, owner, costs: tl.constexpr, RULE: tl.constexpr):
     """`owner` of anchors j, with those that several took given to the ground truth of lowest cost in the image."""
     several = owner == SEVERAL
     if tl.max(several.to(tl.int32), 0) > 0:
-        best = tl.full(owner.shape, NEVER, tl.int64)
-        g = tl.full((), 0, tl.int64)
-        while g < gts:
-            key = preference(costs(matrix, g, j, several, RULE))
-            owner = tl.where(several & (key < best), g, owner)
-            best = tl.minimum(best, key)
-            g += 1
+        best, best_g = tl.full(owner.shape, NEVER, tl.int64), tl.full(owner.shape, NEVER, tl.int64)
+        first = tl.full((), 0, tl.int64)
+        while first < gts:
+            g = first + tl.arange(0, GTS)[None, :]
+            key = preference(costs(matrix, g, j[:, None] + 0 * g, several[:, None] & (g < gts), RULE))
+            least = tl.min(key, 1)
+            least_g = tl.min(tl.where(key == least[:, None], g, NEVER), 1)
+            best_g = tl.where(least < best, least_g, best_g)
+            best = tl.minimum(best, least)
+            first += GTS
+        owner = tl.where(several, best_g, owner)
     return owner
 
 

@@ -71,6 +71,6 @@ def simota(*scene_rule_and_topk: Any) -> tuple[Tensor, Tensor, Tensor]:
     matched_iou = pred_boxes.new_empty((B, N), dtype=torch.float32)
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
     args, rule = launch_candidates(matched_gt, *scene_and_rule)
-    launch(match, B * G, matched_gt, *args, min(topk, N), RULE=rule, BLOCK=BLOCK)
+    launch(match, B * G, matched_gt, *args, min(topk, N), RULE=rule, BLOCK=BLOCK, num_warps=8)
     launch(finish, B * blocks(N, TILE), matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=TILE)
     return matched_gt, matched_iou, num_fg

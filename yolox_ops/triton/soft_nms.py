@@ -241,7 +241,7 @@ def soft_nms(
         launch(small_group_kernel, B * N, dense, scores, groups, picked, *rule, **choice, BLOCK=SMALL, num_warps=1)
     tensors = dense, scores, scores.clone(), groups, labels, picked, rank
     sizes = {"SMALL": SMALL, "LARGE": LARGE, "LEAST": 0 if rising else SMALL}
-    launch(large_group_kernel, B * blocks(N, SMALL), *tensors, *rule, **choice, **sizes, num_warps=8)
+    launch(large_group_kernel, B * blocks(N, SMALL), *tensors, *rule, **choice, **sizes, num_warps=16)
 
     if rising:
         counts = (rank < N).sum(1)
