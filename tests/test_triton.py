@@ -59,14 +59,13 @@ def test_order_of_candidates_is_nothing(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threshold", [1e-3, -3.0])
-@pytest.mark.parametrize(("small", "large"), [(128, 1024), (16, 32)])
-def test_labels_of_any_number_of_boxes(method, threshold, small, large, monkeypatch):
-    """Labels of up to `small` boxes, of more, and of more than `large`, which take several steps."""
+def test_labels_of_any_number_of_boxes(method, threshold, monkeypatch):
+    """Labels of up to 16 boxes, of more, and of more than 32, which take several steps."""
     launcher = importlib.import_module("yolox_ops.triton.soft_nms")
-    monkeypatch.setattr(launcher, "SMALL", small)
-    monkeypatch.setattr(launcher, "LARGE", large)
-    boxes, scores, labels = sample(1, 140, extent=100)
-    labels = labels.clamp(max=3) * (torch.rand(1, 140) < 0.8)
-    boxes, scores = boxes + torch.rand(1, 140, 4), scores if threshold > 0 else scores - 0.5
+    monkeypatch.setattr(launcher, "SMALL", 16)
+    monkeypatch.setattr(launcher, "LARGE", 32)
+    boxes, scores, labels = sample(1, 90, extent=100)
+    labels = labels.clamp(max=3) * (torch.rand(1, 90) < 0.8)
+    boxes, scores = boxes + torch.rand(1, 90, 4), scores if threshold > 0 else scores - 0.5
     for groups in (labels, None):
-        check_equals_cpp("soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 100, "xyxy")
+        check_equals_cpp("soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
