@@ -1,7 +1,8 @@
 // CUDA's runtime as far as csrc/cuda uses it, on the CPU: the kernels themselves run in the tests without a GPU. Thread
-// after thread of a block runs as a fiber until it waits for others. This shows wrong answers, wrong barriers (a block
-// in which nobody can go on is an error) and most missing ones (every second block runs its threads backwards).
-// It does not show what depends on a GPU's memory model or on blocks that run at the same time.
+// after thread of a block runs as a fiber until it waits for others, and a warp as far ahead as it can. This shows
+// wrong answers, wrong barriers (a block in which nobody can go on is an error) and most missing ones (every second
+// block runs its threads backwards). It does not show what depends on a GPU's memory model or on blocks that run at the
+// same time.
 #pragma once
 
 #include <setjmp.h>
@@ -66,14 +67,23 @@ class Block {
     while (fibers_.size() < threads) fibers_.push_back({std::make_unique<char[]>(kStack)});
     for (Fiber& fiber : fibers_) fiber.done = false;
     for (unsigned left = threads; left > 0;) {
-      progress_ = false;
-      for (unsigned i = 0; i < threads; ++i) {
-        now_ = backwards ? threads - 1 - i : i;
-        if (fibers_[now_].done) continue;
-        resume(fibers_[now_]);
-        if (fibers_[now_].done) --left, progress_ = true;
+      const unsigned before = left;
+      bool any_progress = false;
+      for (unsigned first = 0; first < threads; first += 32) {
+        do {  // a warp runs ahead as far as it can
+          progress_ = false;
+          for (unsigned i = first; i < std::min(first + 32, threads); ++i) {
+            now_ = backwards ? threads - 1 - i : i;
+            if (fibers_[now_].done) continue;
+            resume(fibers_[now_]);
+            left -= fibers_[now_].done;
+          }
+          any_progress |= progress_;
+        } while (progress_);
       }
-      if (!progress_) throw std::runtime_error("emulator: the threads of a block wait for each other in vain");
+      if (!any_progress && left == before) {
+        throw std::runtime_error("emulator: the threads of a block wait for each other in vain");
+      }
     }
   }
 
