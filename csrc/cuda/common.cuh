@@ -12,8 +12,11 @@
 
 namespace yolox_ops {
 
-// Grids never exceed this in y and z; kernels step through what is left.
-constexpr int64_t kMaxGrid = 65535;
+// What a grid may have in y and z, and no grid of ours exceeds anywhere; kernels step through what is left.
+#ifndef YOLOX_OPS_MAX_GRID
+#define YOLOX_OPS_MAX_GRID 65535
+#endif
+constexpr int64_t kMaxGrid = YOLOX_OPS_MAX_GRID;
 constexpr uint32_t kAllLanes = 0xffffffffu;
 
 // Makes the device of a tensor current while it lives, and launches on that device's current stream.

@@ -292,7 +292,6 @@ __global__ void __launch_bounds__(kThreads)
       scores[b * K + k] = T(0);
     }
     if (threadIdx.x == 0) counts[b] = 0;
-    __syncthreads();
     select_by_block(in, board, b, 0, in.N, true, K, [&](int64_t round, const Lead<T>& lead) {
       indices[b * K + round] = lead.index;
       scores[b * K + round] = lead.score + T(0);

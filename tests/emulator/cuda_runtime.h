@@ -18,6 +18,9 @@
 #include <stdexcept>
 #include <vector>
 
+// Small, so that the steps beyond a grid are tested too.
+#define YOLOX_OPS_MAX_GRID 5
+
 #define __global__
 #define __device__
 #define __host__
@@ -97,6 +100,7 @@ class Block {
       meeting.taken = meeting.brought;
       meeting.arrived = 0;
       ++meeting.generation;
+      yield();  // the last to come is not the first to go
     } else {
       for (const uint32_t now = meeting.generation; meeting.generation == now;) yield();
     }
