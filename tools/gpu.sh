@@ -22,6 +22,7 @@ part() {
 
 # -W default: another torch or Triton may warn of what this one does not, and a lease is short.
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/gpu.txt"
+"$python" -c "import torch; assert torch.cuda.is_available(), 'torch sees no GPU, and every test would be skipped'" || exit 1
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 export YOLOX_OPS_CUDA_ARCHS=${YOLOX_OPS_CUDA_ARCHS:-$capability}
 
