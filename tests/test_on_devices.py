@@ -114,9 +114,9 @@ def test_more_candidates_than_shared_memory_holds(kernel, topk):
 def test_more_tiles_than_a_block_holds(kernel):
     """140,000 anchors in no grid; candidates at both ends and between."""
     N = 140_000
-    points = torch.rand(N, 2, generator=torch.Generator().manual_seed(0)) * 1000
+    points = torch.rand(N, 2, generator=torch.Generator().manual_seed(0)) * 300
     points[[0, 1, N - 2, N - 1]] = torch.tensor([100.0, 100.0])
-    gts = torch.tensor([[[100.0, 100, 40, 40], [500, 500, 60, 30], [900, 50, 10, 90]]])
+    gts = torch.tensor([[[100.0, 100, 40, 40], [150, 150, 60, 30], [290, 15, 10, 90]]])
     scene = Scene(
         torch.cat([points, torch.full((N, 2), 40.0)], 1)[None],
         torch.linspace(-1, 1, N)[None, :, None],
@@ -129,7 +129,7 @@ def test_more_tiles_than_a_block_holds(kernel):
     )
     check_equals_cpp(kernel, "simota", *scene, *RULES[0], 10)
     cost, _ = by_cpp("simota_cost", *scene, *RULES[0])
-    assert cost[0, 0, [0, N - 1]].isfinite().all() and cost[0, 0].isfinite().sum() > 128
+    assert cost[0, 0, [0, N - 1]].isfinite().all() and cost[0, 0].isfinite().sum() > 1000
     check_equals_cpp(kernel, "simota_cost", *scene, *RULES[0])
 
 
