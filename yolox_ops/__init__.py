@@ -10,6 +10,7 @@ from yolox_ops.ops.pairwise_iou import pairwise_iou
 from yolox_ops.ops.simota import simota
 from yolox_ops.ops.simota_cost import SimOTACost, simota_cost
 from yolox_ops.ops.soft_nms import SoftNMS, batched_soft_nms, soft_nms
+from yolox_ops.yolox.loss import YOLOXLoss, yolox_loss
 
 register_cuda()
 
@@ -17,6 +18,7 @@ __all__ = [
     "Assignment",
     "SimOTACost",
     "SoftNMS",
+    "YOLOXLoss",
     "aligned_iou",
     "batched_soft_nms",
     "build_info",
@@ -25,4 +27,5 @@ __all__ = [
     "simota",
     "simota_cost",
     "soft_nms",
+    "yolox_loss",
 ]

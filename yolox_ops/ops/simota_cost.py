@@ -32,7 +32,7 @@ class SimOTACost(NamedTuple):
     iou: Tensor
 
 
-def check_scene(
+def check_scene_tensors(
     pred_boxes: Tensor,
     cls_logits: Tensor,
     obj_logits: Tensor | None,
@@ -41,14 +41,8 @@ def check_scene(
     gt_boxes: Tensor,
     gt_labels: Tensor,
     num_gts: Tensor | None,
-    center_radius: float,
-    candidates: str,
-    outside_penalty: float,
-    cls_weight: float,
-    iou_weight: float,
-    iou_eps: float,
 ) -> None:
-    """The checks that simota_cost and simota share. What the values of tensors must obey the CPU kernel checks."""
+    """What an assigner and the loss ask of the scene. What the values of tensors must obey the CPU kernels check."""
     check_float("pred_boxes", pred_boxes)
     check_shape("pred_boxes", pred_boxes, "[B, N, 4]", (None, None, 4))
     images, anchors = pred_boxes.shape[:2]
@@ -79,6 +73,26 @@ def check_scene(
         gt_labels=gt_labels,
         num_gts=num_gts,
     )
+
+
+def check_scene(
+    pred_boxes: Tensor,
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    num_gts: Tensor | None,
+    center_radius: float,
+    candidates: str,
+    outside_penalty: float,
+    cls_weight: float,
+    iou_weight: float,
+    iou_eps: float,
+) -> None:
+    """The checks that simota_cost and simota share."""
+    check_scene_tensors(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     check_positive("center_radius", center_radius)
     check_choice("candidates", candidates, ("center", "box_or_center"))
     check_between("outside_penalty", outside_penalty, 0, 1e9)

@@ -1,0 +1,330 @@
+"""yolox_loss beside Megvii's own get_losses, against the reference's loops, and what must not change it."""
+
+import functools
+import math
+import warnings
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from impls import DTYPES
+
+from benchmarks.peers import Megvii
+from benchmarks.scenes import scene
+from python_ref.yolox_loss import yolox_loss as reference
+from yolox_ops import Assignment, YOLOXLoss, simota, yolox_loss
+
+CLASSES = 6
+
+
+def with_head(counts, seed=0, size=128, dtype=torch.float32):
+    """A scene as (head, points, strides, gts, labels, num_gts), where head [B, N, 4 + 1 + C] is what the network gave:
+    raw box, objectness, classes."""
+    pred_boxes, cls_logits, obj_logits, points, strides, *gts = scene(counts, CLASSES, size, seed)
+    centre = pred_boxes[..., :2] / strides[:, None] - (points / strides[:, None] - 0.5)
+    raw = torch.cat([centre, torch.log(pred_boxes[..., 2:] / strides[:, None])], -1)
+    head = torch.cat([raw, obj_logits[..., None], cls_logits], -1).to(dtype)
+    return head.requires_grad_(), points, strides, *gts
+
+
+def decode(head, points, strides):
+    """The three predictions that a head gives to the loss."""
+    stride = strides[:, None]
+    centre = (head[..., :2] + points / stride - 0.5) * stride
+    return torch.cat([centre, torch.exp(head[..., 2:4]) * stride], -1), head[..., 5:], head[..., 4]
+
+
+def loss_of(head, points, strides, *gts, l1=False, **options):
+    raw_boxes = head[..., :4] if l1 else None
+    return yolox_loss(*decode(head, points, strides), points, strides, *gts, raw_boxes=raw_boxes, **options)
+
+
+def value_and_gradient(head, *rest, **options):
+    loss = loss_of(head, *rest, **options)
+    (gradient,) = torch.autograd.grad(loss.total, head)
+    return loss, gradient
+
+
+def megvii(head, points, strides, gt_boxes, gt_labels, num_gts, l1):
+    """YoloxHead.get_losses with its own arguments: (total, 5 box, obj, cls, l1, positives per object)."""
+    preds = decode(head, points, strides)
+    peer = Megvii(*(p.detach() for p in preds), points, strides, gt_boxes, gt_labels, num_gts)
+    peer.head.use_l1 = l1
+    expanded_strides, x_shifts, y_shifts = peer.anchors
+    real = (torch.arange(gt_boxes.shape[1]) < num_gts[:, None])[..., None]
+    labels = torch.cat([gt_labels[..., None].float(), gt_boxes], -1) * real
+    outputs = torch.cat([preds[0], preds[2][..., None], preds[1]], -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # its spelling of autocast
+        return peer.head.get_losses(
+            None, [x_shifts], [y_shifts], [expanded_strides], labels, outputs, [head[..., :4]], torch.float32
+        )
+
+
+def expected(preds, raw_boxes, points, strides, gt_boxes, gt_labels, num_gts, assignment, **options):
+    """The reference's (total, box, obj, cls, l1) for this assignment."""
+    counts = num_gts.tolist()
+    return reference(
+        *(t.detach().double().tolist() for t in preds),
+        points.tolist(),
+        strides.tolist(),
+        [boxes[:count].tolist() for boxes, count in zip(gt_boxes.double(), counts, strict=True)],
+        [labels[:count].tolist() for labels, count in zip(gt_labels, counts, strict=True)],
+        assignment.matched_gt.tolist(),
+        assignment.matched_iou.tolist(),
+        raw_boxes.detach().double().tolist(),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("l1", [False, True])
+@pytest.mark.parametrize(
+    ("counts", "seed"), [([5], 0), ([3, 0, 12, 7], 1), ([0, 0], 2), ([1, 30], 3), ([9, 2, 4], 4), ([20, 20], 5)]
+)
+def test_megvii_in_value_and_gradient(counts, seed, l1):
+    head, *rest = with_head(counts, seed)
+    ours, gradient = value_and_gradient(head, *rest, l1=l1)
+    theirs = megvii(head, *rest, l1)
+    (their_gradient,) = torch.autograd.grad(theirs[0], head)
+    ours_their_way = (ours.total, 5 * ours.box, ours.obj, ours.cls, ours.l1)
+    for mine, yours in zip(ours_their_way, theirs, strict=False):
+        torch.testing.assert_close(mine, torch.as_tensor(yours), rtol=1e-4, atol=1e-6)
+    assert max(int(ours.num_fg.sum()), 1) / max(sum(counts), 1) == pytest.approx(theirs[5])
+    assert (ours.num_fg > 0).tolist() == [count > 0 for count in counts]
+    torch.testing.assert_close(gradient, their_gradient, rtol=1e-4, atol=1e-6 * their_gradient.abs().max().item())
+
+
+def test_megvii_giou():
+    head, *rest = with_head([6, 3], 6)
+    from yolox.models.losses import IouLoss
+
+    assignment = simota(*(t.detach() for t in decode(head, *rest[:2])), *rest)
+    fg, rows = assignment.fg_mask, assignment.matched_gt.clamp(min=0)
+    gt = rest[2].gather(1, rows[..., None].expand(-1, -1, 4))
+    theirs = IouLoss(loss_type="giou")(decode(head, *rest[:2])[0][fg], gt[fg]).sum() / fg.sum()
+    ours = loss_of(head, *rest, box_loss="giou").box
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
+    ours, theirs = (torch.autograd.grad(box, head)[0] for box in (ours, theirs))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("objectness", ["binary", "iou"])
+@pytest.mark.parametrize("box_loss", ["iou", "giou"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_reference(box_loss, objectness, dtype):
+    head, points, *rest = with_head([4, 0, 9], 7, 96, dtype)
+    options = {"box_loss": box_loss, "objectness": objectness, "reg_weight": 3.0}
+    preds = tuple(p.to(dtype) for p in decode(head, points, rest[0]))
+    assignment = simota(*preds, points, *rest)
+    ours = yolox_loss(*preds, points, *rest, raw_boxes=head[..., :4], **options)
+    assert ours.total.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert assignment.num_fg.sum() > 20 and torch.equal(ours.num_fg, assignment.num_fg)
+    want = expected(preds, head[..., :4], points, *rest, assignment, **options)
+    assert [x.item() for x in ours[:5]] == pytest.approx(want, rel=1e-6 if dtype == torch.float64 else 1e-5)
+
+
+def test_autocast_changes_nothing():
+    head, *rest = with_head([4, 0, 7], 19)
+    preds = tuple(t.detach().bfloat16() for t in decode(head, *rest[:2]))
+    raw_boxes = head[..., :4].detach().bfloat16()
+    plain = yolox_loss(*preds, *rest, raw_boxes=raw_boxes, objectness="iou")
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(
+            yolox_loss(*preds, *rest, raw_boxes=raw_boxes, objectness="iou"), plain, rtol=0, atol=0
+        )
+
+
+def test_objectness_targets_are_constants():
+    """The gradient of BCE is sigmoid - target: so the targets are seen in it. And none goes into the boxes."""
+    head, *rest = with_head([4, 0, 9], 8, 96)
+    assignment = simota(*(p.detach() for p in decode(head, *rest[:2])), *rest)
+    loss = loss_of(head, *rest, objectness="iou")
+    (gradient,) = torch.autograd.grad(loss.obj, head)
+    target = head[..., 4].sigmoid() - gradient[..., 4] * loss.num_fg.sum()
+    fg = assignment.fg_mask
+    torch.testing.assert_close(target[fg], assignment.matched_iou[fg], rtol=0, atol=1e-4)
+    assert (target[~fg] > 0.3).any() and target[1].abs().max() < 1e-4
+    assert gradient[..., :4].count_nonzero() == 0 and gradient[..., 5:].count_nonzero() == 0
+
+
+@pytest.mark.parametrize("box_loss", ["iou", "giou"])
+def test_gradcheck(box_loss):
+    head, *rest = with_head([2, 1], 9, 32, torch.float64)
+    assignment = simota(*(p.detach() for p in decode(head, *rest[:2])), *rest)
+    assert assignment.num_fg.sum() >= 3
+
+    def total(head):
+        return loss_of(head, *rest, l1=True, box_loss=box_loss, assigner=lambda *scene: assignment).total
+
+    assert torch.autograd.gradcheck(total, head)
+
+
+@pytest.mark.parametrize("objectness", ["binary", "iou"])
+def test_padding_changes_nothing(objectness):
+    head, points, strides, gt_boxes, gt_labels, num_gts = with_head([4, 0, 7], 10)
+    loss, gradient = value_and_gradient(
+        head, points, strides, gt_boxes, gt_labels, num_gts, l1=True, objectness=objectness
+    )
+    padded_boxes = torch.full((3, 11, 4), math.nan)
+    padded_labels = torch.full((3, 11), 99)
+    for b, count in enumerate(num_gts):
+        padded_boxes[b, :count], padded_labels[b, :count] = gt_boxes[b, :count], gt_labels[b, :count]
+    padded_boxes[0, 10] = torch.tensor([64.0, 64, 128, 128])
+    padded = value_and_gradient(
+        head, points, strides, padded_boxes, padded_labels, num_gts, l1=True, objectness=objectness
+    )
+    torch.testing.assert_close(padded, (loss, gradient), rtol=0, atol=0)
+
+
+def test_without_num_gts_all_are_real():
+    head, *rest, num_gts = with_head([5, 5], 11)
+    torch.testing.assert_close(loss_of(head, *rest, objectness="iou"), loss_of(head, *rest, num_gts, objectness="iou"))
+
+
+@pytest.mark.parametrize("objectness", ["binary", "iou"])
+@pytest.mark.parametrize("num_gts", [None, torch.tensor([0, 0])])
+def test_no_objects_at_all(objectness, num_gts):
+    head, points, strides, *_ = with_head([0, 0], 12)
+    gts = torch.empty(2, 0, 4), torch.empty(2, 0, dtype=torch.int64), num_gts
+    loss, gradient = value_and_gradient(head, points, strides, *gts, l1=True, objectness=objectness)
+    assert loss.box == loss.cls == loss.l1 == 0 and loss.num_fg.tolist() == [0, 0]
+    torch.testing.assert_close(loss.obj, torch.nn.functional.softplus(head[..., 4]).sum())
+    assert loss.total == loss.obj and gradient.isfinite().all()
+    assert gradient[..., :4].count_nonzero() == 0 and gradient[..., 5:].count_nonzero() == 0
+
+
+@pytest.mark.parametrize("objectness", ["binary", "iou"])
+@pytest.mark.parametrize("box_loss", ["iou", "giou"])
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_what_the_background_predicts_is_not_looked_at(poison, box_loss, objectness):
+    head, *rest = with_head([4, 0, 7], 13)
+    clean = *(p.detach() for p in decode(head, *rest[:2])), head[..., :4].detach()
+    assignment = simota(*clean[:3], *rest)
+    background = assignment.matched_gt < 0
+    sick = [t.clone() for t in clean]
+    for tensor in (sick[0], sick[1], sick[3]):
+        tensor[background] = poison
+
+    def run(pred_boxes, cls_logits, obj_logits, raw_boxes):
+        leaves = [t.requires_grad_() for t in (pred_boxes, cls_logits, raw_boxes)]
+        options = {"box_loss": box_loss, "objectness": objectness, "assigner": lambda *scene: assignment}
+        loss = yolox_loss(pred_boxes, cls_logits, obj_logits, *rest, raw_boxes=raw_boxes, **options)
+        return (loss.box, loss.cls, loss.l1), torch.autograd.grad(loss.total, leaves), loss.total
+
+    values, gradients, total = run(*sick)
+    assert total.isfinite()
+    torch.testing.assert_close((values, gradients), run(*clean)[:2], rtol=0, atol=0)
+    for gradient in gradients:
+        assert gradient[background].count_nonzero() == 0 and gradient[~background].any(-1).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"box_loss": "giou", "objectness": "iou", "l1": True}])
+def test_one_graph(options):
+    """No value is looked at on the way: the trace would break there."""
+    head, *rest = with_head([4, 0, 7], 15)
+    compiled = torch.compile(functools.partial(loss_of, **options), fullgraph=True, backend="aot_eager")
+    loss = compiled(head, *rest)
+    (gradient,) = torch.autograd.grad(loss.total, head)
+    torch.testing.assert_close((loss, gradient), value_and_gradient(head, *rest, **options), rtol=1e-6, atol=1e-7)
+
+
+def test_the_assigner_is_called_once_without_gradients():
+    calls = []
+
+    def assigner(*scene):
+        calls.append(scene)
+        return simota(*scene, topk=3)
+
+    head, *rest = with_head([4, 0, 7], 16)
+    loss = loss_of(head, *rest, assigner=assigner)
+    assert len(calls) == 1 and len(calls[0]) == 8
+    assert not any(t.requires_grad for t in calls[0])
+    want = (*decode(head, *rest[:2]), *rest)
+    for got, tensor in zip(calls[0], want, strict=True):
+        torch.testing.assert_close(got, tensor.detach(), rtol=0, atol=0)
+    assert loss.num_fg.sum() < loss_of(head, *rest).num_fg.sum()
+    assert isinstance(loss, YOLOXLoss)
+
+
+COUNTS = [3, 1, 0, 20, 0, 0]  # rank 0 has few positives, rank 1 most of them
+
+
+def rank_of(rank, folder, compiled):
+    """One of two processes with half of the batch each; leaves its loss and gradient in `folder`."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    head, points, strides, *gts = with_head(COUNTS, 17, 64)
+    half = slice(3 * rank, 3 * rank + 3)
+    run = functools.partial(loss_of, l1=True)
+    if compiled:
+        run = torch.compile(run, fullgraph=True, backend="aot_eager")
+    shift = torch.zeros(head.shape[-1], requires_grad=True)  # a parameter that both have
+    loss = run(head[half].detach() + shift, points, strides, *(t[half] for t in gts))
+    loss.total.backward()
+    torch.save((tuple(x.detach() for x in loss), shift.grad), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_two_ranks_are_one_batch(tmp_path, compiled):
+    mp.spawn(rank_of, (tmp_path, compiled), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    head, *rest = with_head(COUNTS, 17, 64)
+    whole, gradient = value_and_gradient(head, *rest, l1=True)
+    assert ranks[0][0][5].sum() != ranks[1][0][5].sum()  # else each rank's own count would do
+    assert torch.cat([loss[5] for loss, _ in ranks]).tolist() == whole.num_fg.tolist()
+    for one, two, want in zip(*(loss[:5] for loss, _ in ranks), whole[:5], strict=True):
+        torch.testing.assert_close((one + two) / 2, want, rtol=1e-5, atol=0)
+    torch.testing.assert_close((ranks[0][1] + ranks[1][1]) / 2, gradient.sum((0, 1)), rtol=1e-5, atol=1e-6)
+
+
+def valid():
+    head, points, strides, gt_boxes, gt_labels, num_gts = with_head([2, 1], 18, 32)
+    pred_boxes, cls_logits, obj_logits = decode(head.detach(), points, strides)
+    return {
+        "pred_boxes": pred_boxes,
+        "cls_logits": cls_logits,
+        "obj_logits": obj_logits,
+        "anchor_points": points,
+        "strides": strides,
+        "gt_boxes": gt_boxes,
+        "gt_labels": gt_labels,
+        "num_gts": num_gts,
+        "raw_boxes": pred_boxes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"box_loss": "ciou"}, ValueError, "box_loss must be one of 'iou', 'giou', got 'ciou'"),
+        ({"objectness": "soft"}, ValueError, "objectness must be one of 'binary', 'iou', got 'soft'"),
+        ({"reg_weight": -1.0}, ValueError, "reg_weight must be at least 0, got -1.0"),
+        ({"reg_weight": "5"}, TypeError, "reg_weight must be a number, got '5'"),
+        ({"raw_boxes": torch.zeros(2, 21, 5)}, ValueError, r"raw_boxes must be \[B, N, 4\], got \[2, 21, 5\]"),
+        ({"raw_boxes": torch.zeros(2, 21, 4).long()}, TypeError, "raw_boxes must be float32.*got torch.int64"),
+        ({"obj_logits": None}, TypeError, "obj_logits must be a torch.Tensor, got NoneType"),
+        ({"obj_logits": torch.zeros(2, 21, 1)}, ValueError, r"obj_logits must be \[B, N\], got \[2, 21, 1\]"),
+        ({"gt_boxes": torch.zeros(2, 2, 5)}, ValueError, r"gt_boxes must be \[B, G, 4\].*got \[2, 2, 5\]"),
+        ({"gt_labels": torch.zeros(2, 2)}, TypeError, "gt_labels must be an integer tensor, got torch.float32"),
+        ({"gt_labels": torch.full((2, 2), CLASSES)}, ValueError, "gt_labels"),
+        ({"num_gts": torch.tensor([1])}, ValueError, r"num_gts must be \[B\] with B = 2, got \[1\]"),
+    ],
+)
+def test_errors(change, error, words):
+    with pytest.raises(error, match=words):
+        yolox_loss(**{**valid(), **change})
+
+
+def test_the_scene_is_checked_whatever_the_assigner():
+    def assigner(*scene):
+        raise AssertionError("called")
+
+    with pytest.raises(ValueError, match=r"strides must be \[N\] with N = 21, got \[20\]"):
+        yolox_loss(**{**valid(), "strides": torch.ones(20)}, assigner=assigner)
+
+
+def test_an_assigner_of_the_wrong_shape():
+    one_image = Assignment(torch.zeros(21).long(), torch.zeros(21), torch.tensor(21))
+    with pytest.raises(ValueError, match=r"matched_gt of the assigner must be \[B, N\], got \[21\]"):
+        yolox_loss(**valid(), assigner=lambda *scene: one_image)
