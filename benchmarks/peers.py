@@ -24,6 +24,21 @@ def _import_yolox_head() -> type:
     return YoloxHead
 
 
+def megvii_model(name: str, num_classes: int = 80) -> torch.nn.Module:
+    """The whole model of pixeltable-yolox, in training mode; `name` as in yolox_ops.yolox.MODELS."""
+    head = _import_yolox_head()
+    from yolox.config import YoloxConfig
+    from yolox.models import YoloFpn, YoloxModule
+
+    if name == "yolox_darknet53":  # no named config: Megvii's exps/default/yolov3.py
+        config = YoloxConfig(name, num_classes=num_classes)
+        config.model = YoloxModule(YoloFpn(), head(num_classes, in_channels=[128, 256, 512], act="lrelu"))
+    else:
+        config = YoloxConfig.get_named_config(name)
+        config.num_classes = num_classes
+    return config.get_model()
+
+
 class Megvii:
     """The per-image loop of Megvii YOLOX over a batch; prepare once, then call and time `run`."""
 
