@@ -1,6 +1,7 @@
 """A thin YOLOX: models whose state dicts are Megvii's, key by key."""
 
 from yolox_ops.yolox.anchors import anchor_grid
+from yolox_ops.yolox.checkpoint import load_checkpoint
 from yolox_ops.yolox.model import (
     MODELS,
     YOLOX,
@@ -19,6 +20,7 @@ __all__ = [
     "YOLOX",
     "Predictions",
     "anchor_grid",
+    "load_checkpoint",
     "yolox_darknet53",
     "yolox_l",
     "yolox_m",
