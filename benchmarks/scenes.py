@@ -3,15 +3,7 @@
 import torch
 from torch import Tensor
 
-
-def grid(size: int) -> tuple[Tensor, Tensor]:
-    """anchor_points [N, 2] and strides [N] of YOLOX at size x size pixels."""
-    points, strides = [], []
-    for stride in (8, 16, 32):
-        y, x = torch.meshgrid(torch.arange(size // stride), torch.arange(size // stride), indexing="ij")
-        points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
-        strides.append(torch.full((len(points[-1]),), float(stride)))
-    return torch.cat(points), torch.cat(strides)
+from yolox_ops.yolox import anchor_grid
 
 
 def scene(counts: list[int], classes: int = 80, size: int = 640, seed: int = 0) -> tuple[Tensor, ...]:
@@ -21,7 +13,7 @@ def scene(counts: list[int], classes: int = 80, size: int = 640, seed: int = 0) 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    points, strides = grid(size)
+    points, strides = anchor_grid(size, size)
     B, N, G = len(counts), len(points), max(1, *counts)
     gt_centre = torch.rand(B, G, 2, generator=generator) * size
     gt_size = torch.exp(torch.rand(B, G, 2, generator=generator) * 3.2) * 10

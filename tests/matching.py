@@ -4,9 +4,9 @@ import torch
 from scenes import Scene
 from torch.testing import assert_close
 
-from benchmarks.scenes import grid
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost as reference_cost
+from yolox_ops.yolox import anchor_grid
 
 RULES = [
     {},
@@ -43,7 +43,7 @@ def tensors(scene: Scene, change) -> Scene:
 
 def one_gt(gt, size=64):
     """A scene of one ground truth in which every anchor predicts that box, with equal logits: all costs are equal."""
-    points, strides = grid(size)
+    points, strides = anchor_grid(size, size)
     N = len(points)
     pred = torch.tensor(gt, dtype=torch.float32).expand(1, N, 4)
     boxes = torch.tensor([[gt]], dtype=torch.float32)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.scenes import grid
+from yolox_ops.yolox import anchor_grid
 
 
 class Scene(NamedTuple):
@@ -49,7 +49,7 @@ def random_scene(
 ) -> Scene:
     """Predictions scattered around their anchors, some of them close to a ground truth."""
     generator = torch.Generator().manual_seed(seed)
-    points, strides = grid(size)
+    points, strides = anchor_grid(size, size)
     B, N, G = len(counts), len(points), max(counts) + pad
     centre = points + torch.randn(B, N, 2, generator=generator) * strides[:, None]
     extent = torch.exp(torch.randn(B, N, 2, generator=generator) * 0.5) * strides[:, None] * 3
@@ -76,7 +76,7 @@ def random_scene(
 
 def golden_scene() -> Scene:
     """64 x 64 pixels, 84 anchors, three objects; check_golden has what a run of Megvii's code gave."""
-    points, strides = grid(64)
+    points, strides = anchor_grid(64, 64)
     j = torch.arange(84.0)
     size = torch.stack([2 + 0.01 * j, 3 - 0.005 * j], -1) * strides[:, None]
     return Scene(

@@ -12,13 +12,14 @@ from yolox_ops.cli import main
 from yolox_ops.demo import scene
 from yolox_ops.demo.assign import compare, spread
 from yolox_ops.demo.loop import dynamic_k, match, simota_loop
+from yolox_ops.yolox import anchor_grid
 
 
 def draw(seed, batch=3, size=192):
     """A scene and everything that an assigner takes, in the order of its arguments."""
     generator = torch.Generator().manual_seed(seed)
     drawn = scene.make_scene(batch, size, generator)
-    anchor_points, strides = scene.anchor_grid(size)
+    anchor_points, strides = anchor_grid(size, size)
     predictions = scene.half_trained(drawn, anchor_points, strides, generator)
     return drawn, (*predictions, anchor_points, strides, *drawn[1:])
 
@@ -52,12 +53,6 @@ def test_boxes_are_tight_on_ink(left, top, background):
     low = torch.cat([columns[0], rows[0]])
     high = torch.cat([columns[-1], rows[-1]]) + 1
     torch.testing.assert_close(box, torch.cat([(low + high) / 2, (high - low).float()]))
-
-
-def test_anchor_grid_is_that_of_yolox():
-    points, strides = scene.anchor_grid(64)
-    assert strides.tolist() == [8] * 64 + [16] * 16 + [32] * 4
-    assert points[[0, 1, 8, 64, 83]].tolist() == [[4, 4], [12, 4], [4, 12], [8, 8], [48, 48]]
 
 
 def test_loop_equals_the_op_and_digits_compete():

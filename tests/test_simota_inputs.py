@@ -9,8 +9,8 @@ from matching import RULES, check_against_reference, one_gt, tensors
 from scenes import random_gts, random_scene
 from torch.testing import assert_close
 
-from benchmarks.scenes import grid
 from yolox_ops import simota, simota_cost
+from yolox_ops.yolox import anchor_grid
 
 each_implementation = pytest.mark.parametrize("run", implementations("simota"))
 
@@ -28,7 +28,7 @@ def test_images_without_gts(run, counts):
 @pytest.mark.parametrize("shape", [(0, 84, 3, 2), (2, 0, 3, 2), (2, 84, 0, 2), (2, 84, 0, 0), (0, 0, 0, 0)])
 def test_empty_dimensions(run, shape):
     B, N, G, C = shape
-    points, strides = (t[:N] for t in grid(64))
+    points, strides = (t[:N] for t in anchor_grid(64, 64))
     result = run(
         torch.rand(B, N, 4),
         torch.rand(B, N, C),

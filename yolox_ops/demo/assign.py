@@ -17,7 +17,8 @@ from torch import Tensor
 
 from yolox_ops import Assignment, simota, simota_cost
 from yolox_ops.demo.loop import dynamic_k, simota_loop
-from yolox_ops.demo.scene import STRIDES, Scene, anchor_grid, half_trained, make_scene
+from yolox_ops.demo.scene import Scene, half_trained, make_scene
+from yolox_ops.yolox.anchors import STRIDES, anchor_grid
 
 # Okabe and Ito's palette, which stays apart in every common form of colour blindness; black gives way to white.
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
@@ -41,7 +42,7 @@ class Object(NamedTuple):
 def run(out: Path, seed: int, batch: int, size: int, device: str) -> None:
     generator = torch.Generator().manual_seed(seed)
     scene = make_scene(batch, size, generator)
-    anchor_points, strides = anchor_grid(size)
+    anchor_points, strides = anchor_grid(size, size)
     predictions = half_trained(scene, anchor_points, strides, generator)
     inputs = [t.to(device) for t in (*predictions, anchor_points, strides, *scene[1:])]
 

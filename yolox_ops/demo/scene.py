@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Generator, Tensor
 
-STRIDES = (8, 16, 32)
 CLASSES = 10
 
 
@@ -99,17 +98,6 @@ def paste(image: Tensor, scan: Tensor, left: int, top: int, side: int) -> Tensor
     (top, bottom), (left, right) = (visible.any(dim).nonzero()[[0, -1], 0].tolist() for dim in (1, 0))
     corners = torch.tensor([x + left, y + top, x + right + 1, y + bottom + 1], dtype=torch.float32)
     return torch.cat([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]])
-
-
-def anchor_grid(size: int) -> tuple[Tensor, Tensor]:
-    """The cells of a YOLOX head: centres in pixels [N, 2] and strides [N], level after level, row after row."""
-    points, strides = [], []
-    for stride in STRIDES:
-        ticks = (torch.arange(size // stride) + 0.5) * stride
-        y, x = torch.meshgrid(ticks, ticks, indexing="ij")
-        points.append(torch.stack([x, y], -1).view(-1, 2))
-        strides.append(torch.full((len(points[-1]),), float(stride)))
-    return torch.cat(points), torch.cat(strides)
 
 
 def half_trained(scene: Scene, anchor_points: Tensor, strides: Tensor, generator: Generator) -> Predictions:
