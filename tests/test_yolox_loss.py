@@ -96,16 +96,20 @@ def test_megvii_in_value_and_gradient(counts, seed, l1):
 
 
 def test_megvii_giou():
+    """Matched at random, so that most boxes lie apart from their ground truth and GIoU is negative."""
     head, *rest = with_head([6, 3], 6)
-    from yolox.models.losses import IouLoss
-
-    assignment = simota(*(t.detach() for t in decode(head, *rest[:2])), *rest)
-    fg, rows = assignment.fg_mask, assignment.matched_gt.clamp(min=0)
-    gt = rest[2].gather(1, rows[..., None].expand(-1, -1, 4))
-    theirs = IouLoss(loss_type="giou")(decode(head, *rest[:2])[0][fg], gt[fg]).sum() / fg.sum()
-    ours = loss_of(head, *rest, box_loss="giou").box
+    preds = decode(head, *rest[:2])
+    iou_loss = Megvii(*(p.detach() for p in preds), *rest).head.iou_loss
+    iou_loss.loss_type = "giou"
+    matched = torch.randint(-3, 3, preds[2].shape).clamp(min=-1)
+    fg = matched >= 0
+    assignment = Assignment(matched, torch.zeros(fg.shape), fg.sum(1))
+    gt = rest[2].gather(1, matched.clamp(min=0)[..., None].expand(-1, -1, 4))
+    theirs = iou_loss(preds[0][fg], gt[fg]).sum() / fg.sum()
+    ours = loss_of(head, *rest, box_loss="giou", assigner=lambda *scene: assignment).box
+    assert ours > 1
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
-    ours, theirs = (torch.autograd.grad(box, head)[0] for box in (ours, theirs))
+    ours, theirs = (torch.autograd.grad(box, head, retain_graph=True)[0] for box in (ours, theirs))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
@@ -220,8 +224,15 @@ def test_what_the_background_predicts_is_not_looked_at(poison, box_loss, objectn
 
 
 @pytest.mark.parametrize("options", [{}, {"box_loss": "giou", "objectness": "iou", "l1": True}])
+def test_no_value_is_looked_at(options):
+    """On a GPU the host would wait for it; meta tensors have none to give."""
+    head, *rest = (t.detach().to("meta") for t in with_head([4, 0, 7], 15))
+    loss, gradient = value_and_gradient(head.requires_grad_(), *rest, **options)
+    assert loss.total.shape == () and loss.num_fg.shape == (3,) and gradient.shape == head.shape
+
+
+@pytest.mark.parametrize("options", [{}, {"box_loss": "giou", "objectness": "iou", "l1": True}])
 def test_one_graph(options):
-    """No value is looked at on the way: the trace would break there."""
     head, *rest = with_head([4, 0, 7], 15)
     compiled = torch.compile(functools.partial(loss_of, **options), fullgraph=True, backend="aot_eager")
     loss = compiled(head, *rest)
