@@ -63,7 +63,7 @@ def reshape(state):
 
 def widen_classes(state):
     for level in range(3):
-        state[f"head.cls_preds.{level}.weight"] = torch.zeros(3, 96, 1, 1)
+        state[f"head.cls_preds.{level}.weight"] = torch.zeros(4, 96, 1, 1)
 
 
 def rename(state):
@@ -77,7 +77,7 @@ def rename(state):
         (drop, r"got missing backbone\.C3_p3\.conv1\.conv\.weight, head\.stems\.2\.bn\.bias$"),
         (add, r"got unexpected head\.angle_preds\.0\.bias, .*\.1\.bias, .*\.2\.bias and 2 more$"),
         (reshape, r"got misshapen head\.obj_preds\.1\.weight \[2, 64, 1, 1\] for \[1, 64, 1, 1\]$"),
-        (widen_classes, r"got misshapen head\.cls_preds\.0\.weight \[3, 96, 1, 1\] for \[3, 64, 1, 1\], "),
+        (widen_classes, r"got misshapen head\.cls_preds\.0\.weight \[4, 96, 1, 1\] for \[3, 64, 1, 1\], "),
         (rename, r"got missing head\.obj_preds\.0\.bias; unexpected head\.angle_preds\.0\.bias$"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -178,7 +178,7 @@ def test_bfloat16_autocast(nano):
     torch.testing.assert_close(p.raw_boxes, nano(x).raw_boxes, rtol=0.1, atol=0.1)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 64, 65), (1, 3, 48, 64), (1, 3, 0, 64), (1, 4, 64, 64), (3, 64, 64)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 3, 64, 48), (1, 3, 48, 64), (1, 3, 0, 64), (1, 4, 64, 64), (3, 64, 64)], ids=str)
 def test_images_of_another_shape(nano, shape):
     with pytest.raises(ValueError, match=r"images must be \[B, 3, H, W\].*, got \[" + ", ".join(map(str, shape))):
         nano(torch.zeros(shape))
