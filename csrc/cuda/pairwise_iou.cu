@@ -17,7 +17,7 @@ struct alignas(16) Columns {
 // A thread owns some columns and walks down the rows. With `whole` N is a multiple of kColumns, and a row of a thread
 // one store.
 template <class T, Kind kind, bool whole>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t B, int64_t M, int64_t N, Format format) {
   __shared__ Box<T> rows[kRows];
   for (int64_t b = blockIdx.z; b < B; b += gridDim.z) {
