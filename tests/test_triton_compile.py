@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton
 from boxes import random_boxes
 from impls import INTERPRETED, triton_launcher
 from scenes import random_scene
 from selection import sample
-
-triton = pytest.importorskip("triton")
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.runtime.driver import driver  # noqa: E402
+from triton.backends.compiler import GPUTarget
+from triton.runtime.driver import driver
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="this process interprets kernels")
 
