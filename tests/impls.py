@@ -63,6 +63,15 @@ def cpp_kernel(op: str) -> Callable:
     return getattr(torch.ops.yolox_ops, op)
 
 
+def by_cpp(op: str, *args):
+    return cpp_kernel(op)(*args)
+
+
+def check_equals_cpp(find: Callable[[str], Callable], op: str, *args) -> None:
+    """The kernel that find(op) gives has the bits of the one that serves these tensors."""
+    torch.testing.assert_close(find(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
+
+
 def on_gpu(find: Callable[[str], Callable]) -> Callable[[str], Callable]:
     """The same kernels on the GPU, for CPU tensors."""
 

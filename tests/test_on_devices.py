@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from boxes import ODD_BOXES, random_boxes
-from impls import INTERPRETED, device_kernels
+from impls import INTERPRETED, by_cpp, check_equals_cpp, device_kernels
 from scenes import Scene, random_scene
 from selection import sample
 from torch.testing import assert_close
@@ -22,14 +22,6 @@ RULES = [
     (2.5, "box_or_center", 1e5, 0.3, 1.7, 1e-7),
 ]
 each_rule = pytest.mark.parametrize("rule", RULES)
-
-
-def by_cpp(op: str, *args):
-    return getattr(torch.ops.yolox_ops, op)(*args)
-
-
-def check_equals_cpp(kernel, op: str, *args) -> None:
-    assert_close(kernel(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
 
 
 @each_device
@@ -134,8 +126,8 @@ def test_more_tiles_than_a_block_holds(kernel):
 
 
 def with_absent_rows(scene: Scene) -> tuple[Scene, list[int]]:
-    """The scene with rows strewn in that are no ground truths, and where its own rows went. The strewn rows lie on
-    objects, so that they would match if they counted."""
+    """The scene with rows strewn in that are no ground truths, and where its own rows went. If they counted, those on
+    objects would match, and those in corners would make candidates of anchors that have none."""
     boxes = scene.gt_boxes.repeat_interleave(2, 1)
     labels = scene.gt_labels.repeat_interleave(2, 1)
     own = list(range(0, boxes.shape[1], 2))
@@ -143,6 +135,7 @@ def with_absent_rows(scene: Scene) -> tuple[Scene, list[int]]:
     boxes[:, 3, 0] = math.nan
     labels[:, 5::2] = -1
     labels[:, 7::4] = scene.cls_logits.shape[2]
+    boxes[:, 5, :2], boxes[:, 7, :2] = torch.tensor([4.0, 4]), torch.tensor([60.0, 60])
     return scene._replace(gt_boxes=boxes, gt_labels=labels), own
 
 
@@ -151,6 +144,9 @@ def with_absent_rows(scene: Scene) -> tuple[Scene, list[int]]:
 def test_absent_gts_are_as_if_not_given(kernel, rule):
     plain = random_scene([6, 6], size=64, pad=0)._replace(num_gts=None)
     scene, own = with_absent_rows(plain)
+    counted = scene._replace(gt_boxes=scene.gt_boxes.nan_to_num(), gt_labels=torch.zeros_like(scene.gt_labels))
+    candidates = [by_cpp("simota_cost", *s, *rule)[0].isfinite().any(1).sum() for s in (plain, counted)]
+    assert candidates[0] < candidates[1]
     cost, iou = kernel("simota_cost")(*scene, *rule)
     assert_close((cost[:, own], iou[:, own]), by_cpp("simota_cost", *plain, *rule), rtol=0, atol=0)
     rest = [row for row in range(scene.gt_boxes.shape[1]) if row not in own]

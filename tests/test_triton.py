@@ -5,24 +5,15 @@ import math
 
 import pytest
 import torch
-from impls import INTERPRETED, triton_launcher
+from impls import INTERPRETED, by_cpp, check_equals_cpp, triton_launcher
 from matching import one_gt
 from scenes import random_scene
 from selection import sample
-from torch.testing import assert_close
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are interpreted in a process of their own")
 METHODS = ["hard", "linear", "gaussian", "mean_gaussian"]
 CENTER = (1.5, "center", 1e6, 1.0, 3.0, 1e-8)
 BOX_OR_CENTER = (2.5, "box_or_center", 1e5, 0.3, 1.7, 1e-7)
-
-
-def by_cpp(op: str, *args):
-    return getattr(torch.ops.yolox_ops, op)(*args)
-
-
-def check_equals_cpp(op: str, *args) -> None:
-    assert_close(triton_launcher(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("op", ["simota", "dynamic_k_match"])
@@ -35,7 +26,7 @@ def test_more_anchors_than_a_block(op, monkeypatch):
     monkeypatch.setattr(importlib.import_module(f"yolox_ops.triton.{op}"), "BLOCK", 16)
     assert (cost[:, 0].isfinite().sum(-1) > 32).all()
     args = (*scene, *BOX_OR_CENTER, 7) if op == "simota" else (cost, iou, scene.num_gts, 7)
-    check_equals_cpp(op, *args)
+    check_equals_cpp(triton_launcher, op, *args)
 
 
 def test_order_of_candidates_is_nothing(monkeypatch):
@@ -51,10 +42,10 @@ def test_order_of_candidates_is_nothing(monkeypatch):
 
     monkeypatch.setattr(module, "launch_candidates", find_backwards)
     monkeypatch.setattr(module, "BLOCK", 8)
-    check_equals_cpp("simota", *random_scene([5, 3], size=64), *CENTER, 10)
+    check_equals_cpp(triton_launcher, "simota", *random_scene([5, 3], size=64), *CENTER, 10)
     ties = one_gt([36.0, 36.0, 40.0, 40.0])
     assert by_cpp("simota_cost", *ties, *CENTER)[0].isfinite().sum() > 16
-    check_equals_cpp("simota", *ties, *CENTER, 10)
+    check_equals_cpp(triton_launcher, "simota", *ties, *CENTER, 10)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -68,4 +59,4 @@ def test_labels_of_any_number_of_boxes(method, threshold, monkeypatch):
     labels = labels.clamp(max=3) * (torch.rand(1, 90) < 0.8)
     boxes, scores = boxes + torch.rand(1, 90, 4), scores if threshold > 0 else scores - 0.5
     for groups in (labels, None):
-        check_equals_cpp("soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
+        check_equals_cpp(triton_launcher, "soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
