@@ -76,17 +76,22 @@ struct SpatialOrder {
   }
 };
 
-// A hull of doubled centres for SpatialOrder, grown box by box.
+// The smallest box around two, without area. The hull of no box is empty.
 template <class T>
-YOLOX_OPS_INLINE Box<T> empty_span() {
+YOLOX_OPS_INLINE Box<T> hull_of(const Box<T>& a, const Box<T>& b) {
+  return {smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2), T(0), T(0)};
+}
+template <class T>
+YOLOX_OPS_INLINE Box<T> empty_hull() {
   constexpr T inf = std::numeric_limits<T>::infinity();
   return {inf, inf, -inf, -inf, T(0), T(0)};
 }
+
+// A hull of doubled centres, for SpatialOrder, and one box more.
 template <class T>
-YOLOX_OPS_INLINE Box<T> grown(const Box<T>& span, const Box<T>& box) {
-  if (!can_overlap(box)) return span;
+YOLOX_OPS_INLINE Box<T> span_of(const Box<T>& span, const Box<T>& box) {
   const T x = box.x1 + box.x2, y = box.y1 + box.y2;
-  return {smaller(span.x1, x), smaller(span.y1, y), larger(span.x2, x), larger(span.y2, y), T(0), T(0)};
+  return can_overlap(box) ? hull_of(span, {x, y, x, y, T(0), T(0)}) : span;
 }
 
 // The op's tensors, checked and dense, and its outputs.

@@ -133,10 +133,10 @@ struct Scratch {
 // Fills the tree with n boxes in spatial order. Box k of the tree is box members[k].index of the image.
 template <class T>
 void plant(Scratch<T>& scratch, const T* boxes, const T* scores, const Item* members, int64_t n, Format format) {
-  Box<T> span = empty_span<T>();
+  Box<T> span = empty_hull<T>();
   for (int64_t k = 0; k < n; ++k) {
     scratch.boxes[k] = load_box(boxes + 4 * members[k].index, format, Kind::kIou);
-    span = grown(span, scratch.boxes[k]);
+    span = span_of(span, scratch.boxes[k]);
   }
   const SpatialOrder<T> order(span, n, kFan);
   for (int64_t k = 0; k < n; ++k) {

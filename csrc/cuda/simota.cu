@@ -1,3 +1,5 @@
+#include <functional>
+
 #include "scene.cuh"
 #include "select.cuh"
 
@@ -57,7 +59,7 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Scene<T> s) {
 
       int32_t safe = 0;  // pairs that no penalised one can precede
       if (pairs.complete()) pairs.each([&](const Pair& pair) { safe += pair.cost < least_penalised(s.rule); });
-      if (block_reduce<kThreads>(safe, [](int32_t a, int32_t b) { return a + b; }) >= k) {
+      if (block_reduce<kThreads>(safe, std::plus<>()) >= k) {
         take_from_pairs(k);
         continue;
       }
