@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from models import trained
 
 from benchmarks.peers import megvii_model
 from yolox_ops import simota
@@ -24,20 +24,6 @@ SIZES = {
 
 def images(*shape):
     return torch.randn(*shape)
-
-
-def trained(model):
-    """The model in eval mode, as if trained: no norm is the identity, and the image is seen to the last layer."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            gain = 0.3 if name.endswith("layer2.bn") else 1.0  # the sum over Darknet's 23 residuals stays in bounds
-            nn.init.uniform_(module.weight, 0.7 * gain, 1.3 * gain)
-            nn.init.normal_(module.bias, 0, 0.2)
-            nn.init.normal_(module.running_mean, 0, 0.2)
-            nn.init.uniform_(module.running_var, 0.7, 1.3)
-        elif isinstance(module, nn.Conv2d) and module.bias is None:
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    return model.eval()
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +112,9 @@ def test_anchor_grid_errors(args, words):
 def test_boxes_of_a_head_that_says_nothing():
     model = yolox_nano(1)
     for conv in model.head.reg_preds:
-        nn.init.zeros_(conv.weight)
-        nn.init.zeros_(conv.bias)
-    p = model(images(1, 3, 64, 32))
+        torch.nn.init.zeros_(conv.weight)
+        torch.nn.init.zeros_(conv.bias)
+    p = model.raw(images(1, 3, 64, 32))
     assert torch.equal(p.pred_boxes[0, :, :2], p.anchor_points - p.strides[:, None] / 2)
     assert torch.equal(p.pred_boxes[0, :, 2:], p.strides[:, None].expand(-1, 2))
     assert torch.equal(p.raw_boxes, torch.zeros(1, 42, 4))
@@ -137,7 +123,7 @@ def test_boxes_of_a_head_that_says_nothing():
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 160), (128, 64)])
 def test_simota_takes_the_predictions(nano, height, width):
-    pred_boxes, cls_logits, obj_logits, _, points, strides = nano(images(2, 3, height, width))
+    pred_boxes, cls_logits, obj_logits, _, points, strides = nano.raw(images(2, 3, height, width))
     gts = torch.tensor([[[16.0, 16, 20, 20]]] * 2)
     assigned = simota(pred_boxes, cls_logits, obj_logits, points, strides, gts, torch.zeros(2, 1, dtype=torch.long))
     assert (assigned.num_fg > 0).all()
@@ -146,7 +132,7 @@ def test_simota_takes_the_predictions(nano, height, width):
 
 def test_every_parameter_learns():
     model = yolox_nano(2)
-    p = model(images(2, 3, 64, 64))
+    p = model.raw(images(2, 3, 64, 64))
     (p.pred_boxes.sum() + p.cls_logits.sum() + p.obj_logits.sum()).backward()
     assert all(q.grad is not None and q.grad.isfinite().all() for q in model.parameters())
 
@@ -164,18 +150,18 @@ def test_channels_last(nano):
 def test_compiles_whole(nano):
     x = images(1, 3, 64, 32)
     with torch.no_grad():
-        found = torch.compile(nano, fullgraph=True, backend="aot_eager")(x)
-        torch.testing.assert_close(tuple(found), tuple(nano(x)), rtol=1e-4, atol=1e-4)
+        found = torch.compile(nano.raw, fullgraph=True, backend="aot_eager")(x)
+        torch.testing.assert_close(tuple(found), tuple(nano.raw(x)), rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_autocast(nano):
     x = images(2, 3, 64, 96)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        p = nano(x)
+        p = nano.raw(x)
     assert p.cls_logits.dtype == p.obj_logits.dtype == torch.bfloat16
     assert p.pred_boxes.dtype == p.raw_boxes.dtype == p.anchor_points.dtype == p.strides.dtype == torch.float32
     assert all(t.isfinite().all() for t in p)
-    torch.testing.assert_close(p.raw_boxes, nano(x).raw_boxes, rtol=0.1, atol=0.1)
+    torch.testing.assert_close(p.raw_boxes, nano.raw(x).raw_boxes, rtol=0.1, atol=0.1)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 64, 48), (1, 3, 48, 64), (1, 3, 0, 64), (1, 4, 64, 64), (3, 64, 64)], ids=str)

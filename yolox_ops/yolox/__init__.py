@@ -1,11 +1,12 @@
-"""A thin YOLOX: models whose state dicts are Megvii's, key by key."""
+"""A thin YOLOX: models whose state dicts are Megvii's, key by key, their detections and their losses."""
 
 from yolox_ops.yolox.anchors import anchor_grid
 from yolox_ops.yolox.checkpoint import load_checkpoint
+from yolox_ops.yolox.detect import Detections, detect
+from yolox_ops.yolox.head import Predictions
 from yolox_ops.yolox.model import (
     MODELS,
     YOLOX,
-    Predictions,
     yolox_darknet53,
     yolox_l,
     yolox_m,
@@ -14,12 +15,16 @@ from yolox_ops.yolox.model import (
     yolox_tiny,
     yolox_x,
 )
+from yolox_ops.yolox.targets import Targets
 
 __all__ = [
     "MODELS",
     "YOLOX",
+    "Detections",
     "Predictions",
+    "Targets",
     "anchor_grid",
+    "detect",
     "load_checkpoint",
     "yolox_darknet53",
     "yolox_l",

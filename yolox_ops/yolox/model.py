@@ -1,78 +1,21 @@
 """YOLOX (Ge et al. 2021, arXiv 2107.08430) with the layers, names and numbers of Megvii's code."""
 
-import math
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import check_count, check_float, check_shape, wide_dtype
+from yolox_ops._check import check_float, check_shape, wide_dtype
 from yolox_ops.yolox.anchors import STRIDES, anchor_grid
 from yolox_ops.yolox.backbone import PAFPN, YOLOFPN
-from yolox_ops.yolox.blocks import BaseConv, conv
-
-
-class Predictions(NamedTuple):
-    """What the head says of every anchor, level after level (stride 8, 16, 32), row after row.
-
-    Boxes, anchor points and strides are float32 (float64 for a float64 model): under autocast the logits are of lower
-    precision, in which pixels beyond 256 would be rounded.
-
-    Attributes:
-        pred_boxes: [B, N, 4], cxcywh in pixels: (raw xy + cell index) * stride, exp(raw wh) * stride.
-        cls_logits: [B, N, C].
-        obj_logits: [B, N].
-        raw_boxes: [B, N, 4], the box as the head gives it, which the L1 loss compares.
-        anchor_points: [N, 2], centres of the cells in pixels.
-        strides: [N], pixels.
-    """
-
-    pred_boxes: Tensor
-    cls_logits: Tensor
-    obj_logits: Tensor
-    raw_boxes: Tensor
-    anchor_points: Tensor
-    strides: Tensor
-
-
-class DecoupledHead(nn.Module):
-    """One branch for classes, one for boxes and objectness; every level has its own (section 2.1, figure 2)."""
-
-    def __init__(
-        self, num_classes: int, channels: tuple[int, ...], hidden: int, *, depthwise: bool = False, act: str = "silu"
-    ) -> None:
-        super().__init__()
-        check_count("num_classes", num_classes, 1)
-
-        def branches() -> nn.ModuleList:
-            pairs = ([conv(hidden, hidden, depthwise=depthwise, act=act) for _ in range(2)] for _ in channels)
-            return nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
-
-        def outputs(count: int) -> nn.ModuleList:
-            return nn.ModuleList(nn.Conv2d(hidden, count, 1) for _ in channels)
-
-        self.cls_convs, self.reg_convs = branches(), branches()
-        self.cls_preds, self.reg_preds, self.obj_preds = outputs(num_classes), outputs(4), outputs(1)
-        self.stems = nn.ModuleList(BaseConv(inputs, hidden, 1, act=act) for inputs in channels)
-        for name, bias in (*self.cls_preds.named_parameters(), *self.obj_preds.named_parameters()):
-            if name.endswith("bias"):
-                nn.init.constant_(bias, -math.log(99))  # a score of 0.01, so that background does not swamp the start
-
-    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, channels, H / stride, W / stride] of each level -> boxes [B, N, 4], logits [B, N, C] and [B, N]."""
-        boxes, classes, objects = [], [], []
-        for level, x in enumerate(maps):
-            x = self.stems[level](x)
-            region = self.reg_convs[level](x)
-            boxes.append(self.reg_preds[level](region))
-            objects.append(self.obj_preds[level](region))
-            classes.append(self.cls_preds[level](self.cls_convs[level](x)))
-        flat = [torch.cat([x.flatten(2) for x in levels], 2).transpose(1, 2) for levels in (boxes, classes, objects)]
-        return flat[0], flat[1], flat[2].squeeze(2)
+from yolox_ops.yolox.detect import Detections, detect
+from yolox_ops.yolox.head import DecoupledHead, Predictions
+from yolox_ops.yolox.loss import YOLOXLoss, yolox_loss
+from yolox_ops.yolox.targets import Targets
 
 
 class YOLOX(nn.Module):
-    """Backbone and head. A call gives the raw predictions; losses and detections come with the trainer.
+    """Backbone and head: images in, detections or losses out.
 
     Images are [B, 3, H, W] of a floating dtype, BGR in 0..255 without further scaling, as Megvii's checkpoints know
     them; H and W are multiples of 32 and need not be equal.
@@ -83,9 +26,26 @@ class YOLOX(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, images: Tensor) -> Predictions:
-        """As `raw`."""
-        return self.raw(images)
+    def forward(
+        self, images: Tensor, targets: Targets | None = None, *, l1: bool = False, **options: Any
+    ) -> Detections | YOLOXLoss:
+        """Detections without targets, the losses with them. Call eval() before you detect, train() before you train.
+
+        Args:
+            images: [B, 3, H, W].
+            targets: the objects of each image, as simota takes them; `Targets.pad` makes them from lists.
+            l1: with targets: turn the L1 term on, as YOLOX does in its last epochs.
+            options: of `yolox_ops.yolox.detect` without targets, of `yolox_ops.yolox_loss` with them.
+
+        Raises:
+            What `raw` raises, and detect or yolox_loss.
+        """
+        p = self.raw(images)
+        if targets is None:
+            return detect(p, **options)
+        raw_boxes = p.raw_boxes if l1 else None
+        scene = (p.pred_boxes, p.cls_logits, p.obj_logits, p.anchor_points, p.strides)
+        return yolox_loss(*scene, *targets, raw_boxes=raw_boxes, **options)
 
     def raw(self, images: Tensor) -> Predictions:
         """Decoded boxes and logits, what simota and yolox_loss take.

@@ -1,0 +1,1 @@
+"""Images and objects, from files or drawn, as batches to train on. Importing it takes OpenCV and NumPy."""
