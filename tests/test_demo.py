@@ -128,7 +128,7 @@ def test_demo_names_its_extra(missing, monkeypatch):
         if name.startswith((f"{missing}.", "yolox_ops.demo.")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(SystemExit, match=rf"needs {missing}.*: pip install '\.\[demo\]'"):
+    with pytest.raises(SystemExit, match=rf"needs {missing}.*: pip install '\.\[train\]'"):
         main(["demo", "assign"])
 
 

@@ -3,9 +3,7 @@
 import argparse
 from pathlib import Path
 
-import torch
-
-EXTRAS = ("matplotlib", "sklearn")
+from yolox_ops._options import canvas_size, needs_extra, positive, usable_device
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,32 +22,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def run_assign(args: argparse.Namespace) -> int:
-    try:
+    with needs_extra("the demo", "train", ("matplotlib", "sklearn")):
         from yolox_ops.demo.assign import run
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in EXTRAS:
-            raise
-        raise SystemExit(f"the demo needs {error.name}: pip install '.[demo]' in the yolox_ops checkout") from error
     run(args.out, args.seed, args.images, args.size, args.device)
     return 0
-
-
-def positive(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
-    return int(text)
-
-
-def canvas_size(text: str) -> int:
-    size = positive(text)
-    if size % 32 or size < 128:
-        raise argparse.ArgumentTypeError(f"must be a multiple of 32, 128 or more, got {size}")
-    return size
-
-
-def usable_device(text: str) -> str:
-    try:
-        torch.empty(0, device=text)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise argparse.ArgumentTypeError(str(error).partition("\n")[0]) from error
-    return text

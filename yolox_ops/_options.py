@@ -1,0 +1,47 @@
+"""What the commands share: types of arguments, and the hint which extra to install."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+
+def positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
+    return int(text)
+
+
+def canvas_size(text: str) -> int:
+    size = positive(text)
+    if size % 32 or size < 128:
+        raise argparse.ArgumentTypeError(f"must be a multiple of 32, 128 or more, got {size}")
+    return size
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width from "160" or "160x256"."""
+    sides = [int(side) if side.isdecimal() else 0 for side in text.split("x")]
+    if len(sides) > 2 or any(side < 32 or side % 32 for side in sides):
+        raise argparse.ArgumentTypeError(f"must be SIDE or HEIGHTxWIDTH in positive multiples of 32, got {text!r}")
+    return sides[0], sides[-1]
+
+
+def usable_device(text: str) -> str:
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise argparse.ArgumentTypeError(str(error).partition("\n")[0]) from error
+    return text
+
+
+@contextmanager
+def needs_extra(subject: str, extra: str, modules: Sequence[str]) -> Iterator[None]:
+    """Around a lazy import: where one of the extra's modules is missing, the command ends with how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in modules:
+            raise
+        raise SystemExit(f"{subject} needs {error.name}: pip install '.[{extra}]' in the yolox_ops checkout") from error
