@@ -1,4 +1,4 @@
-"""load_checkpoint on files such as Megvii's trainer writes."""
+"""load_checkpoint and open_model on files such as Megvii's trainer writes, and on this package's own."""
 
 import os
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.peers import megvii_model
-from yolox_ops.yolox import load_checkpoint, yolox_nano
+from yolox_ops.yolox import Settings, load_checkpoint, open_model, yolox_nano
 
 
 @pytest.fixture
@@ -133,3 +133,76 @@ def test_a_file_without_a_state_dict(tmp_path, content, words):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         load_checkpoint(tmp_path / "none.pth", yolox_nano())
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 and no more", b"."])
+def test_a_file_that_is_no_checkpoint(tmp_path, content):
+    (tmp_path / "other.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"other\.pth must be a whole file of torch\.save, got \w+: "):
+        load_checkpoint(tmp_path / "other.pth", yolox_nano())
+
+
+SETTINGS = {"model": "yolox_nano", "class_names": ["cat", "dog", "owl"], "height": 160, "width": 256}
+
+
+@pytest.mark.parametrize("name", [None, "yolox_nano"])
+def test_opens_the_model_of_its_own_file(megvii_file, name):
+    path, weights = megvii_file
+    torch.save({"model": weights, "settings": SETTINGS, "epoch": 3}, path)
+    model, settings = open_model(path, name=name)
+    assert settings == Settings("yolox_nano", ("cat", "dog", "owl"), 160, 256, named=True)
+    assert equal(model.state_dict(), weights) and not model.training
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_opens_megviis_model_by_its_name(megvii_file, bare):
+    path, weights = megvii_file
+    if bare:
+        torch.save(weights, path)
+    model, settings = open_model(path, name="yolox_nano")
+    assert settings == Settings("yolox_nano", ("0", "1", "2"), 416, 416, named=False)
+    assert equal(model.state_dict(), weights) and not model.training
+
+
+def test_a_model_must_be_named(megvii_file):
+    path, weights = megvii_file
+    with pytest.raises(ValueError, match=r"which has no settings, must be named: one of yolox_nano, "):
+        open_model(path)
+    with pytest.raises(ValueError, match=r"^name must be one of 'yolox_nano', .*, got 'yolo'"):
+        open_model(path, name="yolo")
+    with pytest.raises(ValueError, match=r"must have the names and shapes of the model"):
+        open_model(path, name="yolox_tiny")
+    torch.save({"model": weights, "settings": SETTINGS}, path)
+    with pytest.raises(ValueError, match=r"name must be that in the settings of .*, 'yolox_nano', got 'yolox_s'"):
+        open_model(path, name="yolox_s")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ([], "must be a dict with model, class_names, height and width, got list"),
+        ({"model": "yolox_nano", "height": 32}, "got class_names, width missing"),
+        ({**SETTINGS, "model": "yolo"}, "must be one of 'yolox_nano', .*, got 'yolo'"),
+        ({**SETTINGS, "class_names": ["cat", "dog"]}, r"must be 3 strings, got \['cat', 'dog'\]"),
+        ({**SETTINGS, "class_names": ["cat", "dog", 3]}, "must be 3 strings"),
+        ({**SETTINGS, "class_names": "cat"}, "must be 3 strings, got 'cat'"),
+        ({**SETTINGS, "height": 100}, "must be positive multiples of 32, got 100 and 256"),
+        ({**SETTINGS, "width": 64.0}, r"must be positive multiples of 32, got 160 and 64\.0"),
+        ({**SETTINGS, "width": 0}, "got 160 and 0"),
+    ],
+)
+def test_settings_that_are_none(megvii_file, settings, words):
+    path, weights = megvii_file
+    torch.save({"model": weights, "settings": settings}, path)
+    with pytest.raises(ValueError, match=rf"settings of .*latest_ckpt\.pth .*{words}"):
+        open_model(path)
+
+
+@pytest.mark.parametrize(
+    ("state", "facts"),
+    [({}, "nothing"), ({"a": torch.zeros(1)}, "a"), ({"head.cls_preds.0.bias": torch.tensor(1)}, "head")],
+)
+def test_a_state_dict_of_something_else(tmp_path, state, facts):
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=rf"must hold head\.cls_preds\.0\.bias \[C\] of a YOLOX, got {facts}"):
+        open_model(tmp_path / "other.pth", name="yolox_nano")

@@ -1,7 +1,7 @@
 """A thin YOLOX: models whose state dicts are Megvii's, key by key, their detections and their losses."""
 
 from yolox_ops.yolox.anchors import anchor_grid
-from yolox_ops.yolox.checkpoint import load_checkpoint
+from yolox_ops.yolox.checkpoint import Settings, load_checkpoint, open_model
 from yolox_ops.yolox.detect import Detections, detect
 from yolox_ops.yolox.head import Predictions
 from yolox_ops.yolox.model import (
@@ -22,10 +22,12 @@ __all__ = [
     "YOLOX",
     "Detections",
     "Predictions",
+    "Settings",
     "Targets",
     "anchor_grid",
     "detect",
     "load_checkpoint",
+    "open_model",
     "yolox_darknet53",
     "yolox_l",
     "yolox_m",

@@ -1,10 +1,15 @@
-"""Weights of Megvii YOLOX into the same model here."""
+"""Weights of a file into a model, and a model from a file alone."""
 
 import os
 import pickle
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from yolox_ops._check import check_choice
+from yolox_ops.yolox.anchors import STRIDES
+from yolox_ops.yolox.model import MODELS, YOLOX
 
 SHOWN = 3  # names in an error; one wrong layer tells as much as a hundred
 
@@ -26,7 +31,78 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module, *, replace_classe
         ValueError: the file holds more than tensors and plain values, or no state dict, or its names or shapes are not
             those of the model. OSError: the file cannot be read.
     """
-    state = _read(path)
+    return _load(path, _state(path, _read(path)), model, replace_classes)
+
+
+class Settings(NamedTuple):
+    """What a checkpoint says of its model.
+
+    Attributes:
+        model: its name in MODELS.
+        class_names: one for each class; "0", "1", ... where the file does not name them.
+        height, width: pixels of the images it was trained on, multiples of 32; where the file does not say, those of
+            Megvii's release: 416 x 416 for yolox_nano and yolox_tiny, 640 x 640 for the others.
+        named: whether the file names the classes.
+    """
+
+    model: str
+    class_names: tuple[str, ...]
+    height: int
+    width: int
+    named: bool
+
+
+def open_model(path: str | os.PathLike, *, name: str | None = None) -> tuple[YOLOX, Settings]:
+    """Builds the model that a checkpoint is of, with its weights, on the CPU and in eval mode.
+
+    Args:
+        path: a file that load_checkpoint reads. This package's trainer writes "settings" beside "model": {"model": a
+            name in MODELS, "class_names": [...], "height": pixels, "width": pixels}; Megvii's files have none. The
+            number of classes is read off the weights.
+        name: a name in MODELS, for a file without settings; with them it must agree.
+
+    Raises:
+        ValueError: the file has no settings and there is no name, or the two disagree; the settings are not such; or
+            what load_checkpoint raises. OSError: the file cannot be read.
+    """
+    if name is not None:
+        check_choice("name", name, list(MODELS))
+    content = _read(path)
+    state = _state(path, content)
+    bias = state.get("head.cls_preds.0.bias")
+    if bias is None or bias.dim() != 1 or not len(bias):
+        raise ValueError(
+            f"{path} must hold head.cls_preds.0.bias [C] of a YOLOX, got {_list(list(map(str, state))) or 'nothing'}"
+        )
+    settings = _settings(path, content.get("settings"), name, len(bias))
+    model = MODELS[settings.model](len(bias))
+    _load(path, state, model, replace_classes=False)
+    return model.eval(), settings
+
+
+def _settings(path: str | os.PathLike, found: Any, name: str | None, num_classes: int) -> Settings:
+    if found is None:
+        if name is None:
+            raise ValueError(f"the model of {path}, which has no settings, must be named: one of {', '.join(MODELS)}")
+        side = 416 if name in ("yolox_nano", "yolox_tiny") else 640
+        return Settings(name, tuple(map(str, range(num_classes))), side, side, named=False)
+    if not isinstance(found, dict) or (missing := {"model", "class_names", "height", "width"} - found.keys()):
+        facts = _list(sorted(missing)) + " missing" if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"settings of {path} must be a dict with model, class_names, height and width, got {facts}")
+    check_choice(f"model in the settings of {path}", found["model"], list(MODELS))
+    if name not in (None, found["model"]):
+        raise ValueError(f"name must be that in the settings of {path}, {found['model']!r}, got {name!r}")
+    names = found["class_names"]
+    if not isinstance(names, list | tuple) or [type(n) for n in names] != [str] * num_classes:
+        raise ValueError(f"class_names in the settings of {path} must be {num_classes} strings, got {names!r}")
+    height, width = found["height"], found["width"]
+    if any(type(side) is not int or side < 1 or side % STRIDES[-1] for side in (height, width)):
+        rule = f"must be positive multiples of {STRIDES[-1]}"
+        raise ValueError(f"height and width in the settings of {path} {rule}, got {height!r} and {width!r}")
+    return Settings(found["model"], tuple(names), height, width, named=True)
+
+
+def _load(path: str | os.PathLike, state: dict[str, Tensor], model: nn.Module, replace_classes: bool) -> list[str]:
     own = model.state_dict()
     left = [name for name in own if replace_classes and name in state and _other_classes(name, state[name], own[name])]
     misshapen = [
@@ -46,14 +122,21 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module, *, replace_classe
     return left
 
 
-def _read(path: str | os.PathLike) -> dict[str, Tensor]:
+def _read(path: str | os.PathLike) -> Any:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} must hold tensors and plain values only, for nothing in it may run (weights_only=True); if you "
             f'trust it, save its "model" alone to a new file. torch.load says: {error}'
         ) from error
+    except OSError:
+        raise
+    except Exception as error:  # what the unpickler makes of other files, from EOFError to KeyError
+        raise ValueError(f"{path} must be a whole file of torch.save, got {type(error).__name__}: {error}") from error
+
+
+def _state(path: str | os.PathLike, content: Any) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f'{path} must hold a state dict, alone or under "model", got {_describe(content)}')
