@@ -4,6 +4,7 @@ import importlib.machinery
 import sys
 import types
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +25,8 @@ def _import_yolox_head() -> type:
     return YoloxHead
 
 
-def megvii_model(name: str, num_classes: int = 80) -> torch.nn.Module:
-    """The whole model of pixeltable-yolox, in training mode; `name` as in yolox_ops.yolox.MODELS."""
+def megvii_config(name: str, num_classes: int = 80) -> Any:
+    """The model and recipe of pixeltable-yolox, a YoloxConfig; `name` as in yolox_ops.yolox.MODELS."""
     head = _import_yolox_head()
     from yolox.config import YoloxConfig
     from yolox.models import YoloFpn, YoloxModule
@@ -36,7 +37,20 @@ def megvii_model(name: str, num_classes: int = 80) -> torch.nn.Module:
     else:
         config = YoloxConfig.get_named_config(name)
         config.num_classes = num_classes
-    return config.get_model()
+    return config
+
+
+def megvii_model(name: str, num_classes: int = 80) -> torch.nn.Module:
+    """The whole model of pixeltable-yolox, in training mode; `name` as in yolox_ops.yolox.MODELS."""
+    return megvii_config(name, num_classes).get_model()
+
+
+def megvii_data() -> types.ModuleType:
+    """The package yolox.data of pixeltable-yolox: its augmentations."""
+    _import_yolox_head()
+    import yolox.data
+
+    return yolox.data
 
 
 class Megvii:
