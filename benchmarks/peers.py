@@ -1,9 +1,11 @@
 """Other people's implementations of the same rules, as PyPI has them, called through one signature."""
 
+import contextlib
 import importlib.machinery
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -53,8 +55,16 @@ def megvii_data() -> types.ModuleType:
     return yolox.data
 
 
+@contextlib.contextmanager
+def _deprecated_autocast() -> Iterator[None]:
+    """Its spelling of autocast makes torch warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
 class Megvii:
-    """The per-image loop of Megvii YOLOX over a batch; prepare once, then call and time `run`."""
+    """The per-image loop of Megvii YOLOX over a batch; prepare once, then call and time `run` or `losses`."""
 
     def __init__(
         self,
@@ -75,12 +85,13 @@ class Megvii:
             (boxes[:count], labels[:count].float())
             for boxes, labels, count in zip(gt_boxes, gt_labels, num_gts.tolist(), strict=True)
         ]
+        real = torch.arange(gt_boxes.shape[1], device=num_gts.device) < num_gts[:, None]
+        self.labels = torch.where(real[..., None], torch.cat([gt_labels[..., None], gt_boxes], -1), 0)
 
     @torch.no_grad()
     def run(self) -> list:
         """get_assignments of every image that has objects, None for the others, as get_losses does it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # its spelling of autocast
+        with _deprecated_autocast():
             return [
                 self.head.get_assignments(
                     b, len(boxes), boxes, labels, self.pred_boxes[b], *self.anchors, self.cls_logits, self.obj_logits
@@ -89,6 +100,17 @@ class Megvii:
                 else None
                 for b, (boxes, labels) in enumerate(self.gts)
             ]
+
+    def losses(
+        self, pred_boxes: Tensor, cls_logits: Tensor, obj_logits: Tensor, raw_boxes: Tensor | None = None
+    ) -> tuple:
+        """get_losses of these predictions, assignment included: (total, 5 box, obj, cls, l1, positives per object).
+        raw_boxes, [B, N, 4] as the head gives them, turn the L1 term on."""
+        strides, x, y = self.anchors
+        outputs = torch.cat([pred_boxes, obj_logits[..., None], cls_logits], -1)
+        self.head.use_l1 = raw_boxes is not None
+        with _deprecated_autocast():
+            return self.head.get_losses(None, [x], [y], [strides], self.labels, outputs, [raw_boxes], outputs.dtype)
 
     def assignment(self) -> Assignment:
         """`run` in the form of yolox_ops."""

@@ -31,3 +31,10 @@ def scene(counts: list[int], classes: int = 80, size: int = 640, seed: int = 0) 
             cls_logits[b, near, gt_labels[b, g]] += 3
             obj_logits[b, near] += 2
     return pred_boxes, cls_logits, obj_logits, points, strides, gt_boxes, gt_labels, torch.tensor(counts)
+
+
+def undecoded(pred_boxes: Tensor, anchor_points: Tensor, strides: Tensor) -> Tensor:
+    """[B, N, 4], what a head says where its decoded boxes are pred_boxes."""
+    stride = strides[:, None]
+    centre = pred_boxes[..., :2] / stride - (anchor_points / stride - 0.5)
+    return torch.cat([centre, torch.log(pred_boxes[..., 2:] / stride)], -1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.scenes import scene
+from benchmarks.scenes import scene, undecoded
 from yolox_ops import yolox_loss
 
 CLASSES = 6
@@ -12,9 +12,8 @@ def with_head(counts, seed=0, size=128, dtype=torch.float32):
     """A scene as (head, points, strides, gts, labels, num_gts), where head [B, N, 4 + 1 + C] is what the network gave:
     raw box, objectness, classes."""
     pred_boxes, cls_logits, obj_logits, points, strides, *gts = scene(counts, CLASSES, size, seed)
-    centre = pred_boxes[..., :2] / strides[:, None] - (points / strides[:, None] - 0.5)
-    raw = torch.cat([centre, torch.log(pred_boxes[..., 2:] / strides[:, None])], -1)
-    head = torch.cat([raw, obj_logits[..., None], cls_logits], -1).to(dtype)
+    raw_boxes = undecoded(pred_boxes, points, strides)
+    head = torch.cat([raw_boxes, obj_logits[..., None], cls_logits], -1).to(dtype)
     return head.requires_grad_(), points, strides, *gts
 
 

@@ -1,7 +1,6 @@
 """yolox_loss beside Megvii's own get_losses, against the reference's loops, and what must not change it."""
 
 import math
-import warnings
 
 import pytest
 import torch
@@ -13,20 +12,11 @@ from python_ref.yolox_loss import yolox_loss as reference
 from yolox_ops import Assignment, simota, yolox_loss
 
 
-def megvii(head, points, strides, gt_boxes, gt_labels, num_gts, l1):
-    """YoloxHead.get_losses with its own arguments: (total, 5 box, obj, cls, l1, positives per object)."""
+def megvii(head, points, strides, *gts, l1):
+    """What Megvii.losses says of this head."""
     preds = decode(head, points, strides)
-    peer = Megvii(*(p.detach() for p in preds), points, strides, gt_boxes, gt_labels, num_gts)
-    peer.head.use_l1 = l1
-    expanded_strides, x_shifts, y_shifts = peer.anchors
-    real = (torch.arange(gt_boxes.shape[1]) < num_gts[:, None])[..., None]
-    labels = torch.cat([gt_labels[..., None].float(), gt_boxes], -1) * real
-    outputs = torch.cat([preds[0], preds[2][..., None], preds[1]], -1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # its spelling of autocast
-        return peer.head.get_losses(
-            None, [x_shifts], [y_shifts], [expanded_strides], labels, outputs, [head[..., :4]], torch.float32
-        )
+    peer = Megvii(*(p.detach() for p in preds), points, strides, *gts)
+    return peer.losses(*preds, head[..., :4] if l1 else None)
 
 
 def expected(preds, raw_boxes, points, strides, gt_boxes, gt_labels, num_gts, assignment, **options):
@@ -52,7 +42,7 @@ def expected(preds, raw_boxes, points, strides, gt_boxes, gt_labels, num_gts, as
 def test_megvii_in_value_and_gradient(counts, seed, l1):
     head, *rest = with_head(counts, seed)
     ours, gradient = value_and_gradient(head, *rest, l1=l1)
-    theirs = megvii(head, *rest, l1)
+    theirs = megvii(head, *rest, l1=l1)
     (their_gradient,) = torch.autograd.grad(theirs[0], head)
     ours_their_way = (ours.total, 5 * ours.box, ours.obj, ours.cls, ours.l1)
     for mine, yours in zip(ours_their_way, theirs, strict=False):
