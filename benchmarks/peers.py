@@ -6,6 +6,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,6 +62,14 @@ def _deprecated_autocast() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
+
+
+def megvii_coco(path: Path, size: tuple[int, int]) -> Any:
+    """pixeltable-yolox's data set of a JSON beside its images; boxes are scaled to images of `size` (height, width)."""
+    _import_yolox_head()
+    from yolox.data.datasets.coco import CocoDataset
+
+    return CocoDataset(str(path.parent), str(path), ".", size)
 
 
 class Megvii:
