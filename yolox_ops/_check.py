@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -79,6 +79,11 @@ def check_count(name: str, value: object, least: int) -> None:
     check_at_least(name, value, least)
     if value >= 2**63:
         raise ValueError(f"{name} must be below 2^63, got {value}")
+
+
+def check_eval(name: str, model: nn.Module) -> None:
+    if model.training:
+        raise ValueError(f"{name} must be in eval mode, got training mode")
 
 
 FORMATS = ("xyxy", "xywh", "cxcywh")

@@ -16,12 +16,11 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from yolox_ops import Assignment, simota, simota_cost
+from yolox_ops._palette import COLORS
 from yolox_ops.demo.loop import dynamic_k, simota_loop
 from yolox_ops.demo.scene import Scene, half_trained, make_scene
 from yolox_ops.yolox.anchors import STRIDES, anchor_grid
 
-# Okabe and Ito's palette, which stays apart in every common form of colour blindness; black gives way to white.
-COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
 DARK = "#2B2B2B"
 OUTLINE = [withStroke(linewidth=3.2, foreground="black")]
 MARKERS = {8: ("o", 16.0), 16: ("s", 30.0), 32: ("D", 46.0)}

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from yolox_ops._check import check_eval
 from yolox_ops.yolox.data.sample import Dataset
 from yolox_ops.yolox.detect import detect
 from yolox_ops.yolox.frames import Frame, Record, as_input, to_records
@@ -99,8 +100,7 @@ def predict_records(
         ValueError: the model is in training mode, the data set has not as many classes as the model, or what
             model.raw and detect raise.
     """
-    if model.training:
-        raise ValueError("model must be in eval mode, got training mode")
+    check_eval("model", model)
     weight = next(model.parameters())
     device = torch.device(device) if device is not None else weight.device
     loader: torch.utils.data.DataLoader = torch.utils.data.DataLoader(
