@@ -22,12 +22,12 @@ from yolox_ops.yolox.data.coco_records import (
 )
 from yolox_ops.yolox.data.image import read_image
 from yolox_ops.yolox.data.report import Report
-from yolox_ops.yolox.data.sample import Dataset, Sample
+from yolox_ops.yolox.data.sample import Sample
 
 GREY = 114  # with which YOLOX pads
 
 
-class CocoDataset(Dataset):
+class CocoDataset:
     """The images of a COCO JSON, in its order.
 
     Nothing is left out in silence: `report` counts it by kind, names records and says what was done. What only reading

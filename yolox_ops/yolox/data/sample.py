@@ -25,19 +25,26 @@ class Sample(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Samples by index, and what COCO's evaluation must know of them.
+    """Samples by index, and what COCO's evaluation must know of them."""
 
-    Attributes:
-        class_names: C names; a label is an index into them.
-        image_ids: the id in `coco()` of each sample.
-        category_ids: the id in `coco()` of each class.
-    """
+    @property
+    def class_names(self) -> Sequence[str]:
+        """C names; a label is an index into them."""
 
-    class_names: Sequence[str]
-    image_ids: Sequence[int]
-    category_ids: Sequence[int]
+    @property
+    def image_ids(self) -> Sequence[int]:
+        """The id in `coco()` of each sample."""
 
-    def __len__(self) -> int: ...
+    @property
+    def category_ids(self) -> Sequence[int]:
+        """The id in `coco()` of each class."""
+
+    @property
+    def report(self) -> object:
+        """What a person should know of the data; str() makes it words."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
 
     def __getitem__(self, index: int) -> Sample:
         """The same sample for the same index, in whatever process."""
