@@ -42,6 +42,7 @@ def needs_extra(subject: str, extra: str, modules: Sequence[str]) -> Iterator[No
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in modules:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in modules:
             raise
-        raise SystemExit(f"{subject} needs {error.name}: pip install '.[{extra}]' in the yolox_ops checkout") from error
+        raise SystemExit(f"{subject} needs {missing}: pip install '.[{extra}]' in the yolox_ops checkout") from error

@@ -4,13 +4,14 @@ import argparse
 from collections.abc import Sequence
 
 from yolox_ops import build_info, demo
+from yolox_ops.yolox import commands as detector
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit status; what a user can put right ends in SystemExit with a message."""
     parser = argparse.ArgumentParser("yolox-ops", description="Fused kernels for YOLOX-style detection.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for register in (register_info, demo.register):
+    for register in (register_info, demo.register, detector.register):
         register(commands)
     args = parser.parse_args(argv)
     return args.run(args)

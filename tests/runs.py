@@ -1,0 +1,45 @@
+"""Tiny training runs: in this process, or as a user starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from yolox_ops.yolox.data.digits import Digits
+from yolox_ops.yolox.train.ranks import joined
+from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.yolox.train.trainer import Trainer
+
+ROOT = Path(__file__).parents[1]
+# Three epochs of four steps, the last without mosaic; the words and the recipe are the same run.
+WORDS = (
+    *("--data", "digits", "--model", "yolox_nano", "--size", "64", "--count", "16", "--val-count", "4"),
+    *("--epochs", "3", "--batch", "4", "--warmup-epochs", "1", "--no-aug-epochs", "1", "--eval-every", "2"),
+    *("--lr", "0.02", "--seed", "3"),
+)
+RECIPE = Recipe(
+    "yolox_nano", 64, 64, epochs=3, batch=4, warmup_epochs=1, no_aug_epochs=1, eval_every=2, lr=0.02, seed=3, flip=0.0
+)
+
+
+def trainer(folder: Path, recipe: Recipe = RECIPE, **options) -> Trainer:
+    """One for `RECIPE`'s data, in this process."""
+    size = {"height": recipe.height, "width": recipe.width}
+    train, val = Digits("train", images=16, **size), Digits("val", images=4, **size)
+    with joined("cpu") as ranks:
+        return Trainer(recipe, train, val, folder, ranks=ranks, workers=0, **options)
+
+
+def train(folder: Path, *words: str, ranks: int = 0, **options) -> subprocess.Popen:
+    """Starts `yolox-ops train`, by torchrun if there are ranks; one thread, so that every sum has one order."""
+    start = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}") if ranks else ()
+    command = (sys.executable, *start, "-m", "yolox_ops", "train", "--no-progress", *words)
+    path = os.pathsep.join(map(str, [Path(p).resolve() for p in sys.path if p]))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    return subprocess.Popen(command, cwd=folder, env=environment, **options)
+
+
+def checkpoint(folder: Path, name: str = "last.pt") -> dict:
+    return torch.load(folder / name, weights_only=True)

@@ -1,0 +1,1 @@
+"""Training: the recipe, the batches, the loop and what it leaves in the run's folder."""

@@ -1,0 +1,110 @@
+"""`yolox-ops train`: from the words of the command line to a run."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yolox_ops.yolox.checkpoint import load_checkpoint
+from yolox_ops.yolox.data.open import open_dataset
+from yolox_ops.yolox.train.plots import draw_curves
+from yolox_ops.yolox.train.ranks import Ranks, joined
+from yolox_ops.yolox.train.recipe import SMALL, Recipe
+from yolox_ops.yolox.train.trainer import Trainer
+
+DATA = {
+    "data": "digits",
+    "images": None,
+    "val_data": None,
+    "val_images": None,
+    "on_bad": "skip",
+    "count": 2000,
+    "val_count": 400,
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, or goes on training, and draws the curves. `args` holds what was given and nothing else."""
+    given = dict(vars(args))
+    del given["run"]
+    here = {name: given.pop(name) for name in ("device", "workers", "save_every", "progress")}
+    with joined(here.pop("device")) as ranks:
+        trainer = resumed(given, ranks, here) if given.get("resume") else begun(given, ranks, here)
+        trainer.run(progress=here["progress"])
+        if ranks.first:
+            print(f"wrote {draw_curves(trainer.folder)}")
+    return 0
+
+
+def begun(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Trainer:
+    """A new run in a folder that has none."""
+    folder = Path(given.pop("out", "run"))
+    if (folder / "last.pt").exists():
+        raise SystemExit(f"{folder} holds a run: --resume {folder} goes on with it, --out names another folder")
+    data = DATA | {name: given.pop(name) for name in DATA if name in given}
+    start = given.pop("weights", None)
+    recipe = recipe_of(given, digits=data["data"] == "digits")
+    trainer = trainer_of(recipe, data, folder, ranks, here, resume=False)
+    if start is not None:
+        left = load_checkpoint(start, trainer.model, replace_classes=True)
+        if ranks.first and left:
+            print(f"{start} is of other classes: {', '.join(left)} start anew")
+    return trainer
+
+
+def resumed(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Trainer:
+    """A run as its checkpoint has it."""
+    folder = Path(given.pop("resume"))
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise SystemExit(f"--resume takes the run as it was begun, without {options}")
+    if not (folder / "last.pt").exists():
+        raise SystemExit(f"{folder} holds no last.pt to go on from")
+    saved = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
+    return trainer_of(Recipe(**saved["recipe"]), saved["about"], folder, ranks, here, resume=True)
+
+
+def trainer_of(
+    recipe: Recipe, data: dict[str, Any], folder: Path, ranks: Ranks, here: dict[str, Any], *, resume: bool
+) -> Trainer:
+    size: dict[str, Any] = {"height": recipe.height, "width": recipe.width}
+    if data["data"] != "digits" and data["val_data"] is None:
+        raise SystemExit("--val-data must name the JSON file to evaluate on")
+    train = open_dataset(
+        data["data"], data["images"], split="train", on_bad=data["on_bad"], count=data["count"], **size
+    )
+    val = open_dataset(
+        data["val_data"] or "digits",
+        data["val_images"],
+        split="val",
+        on_bad=data["on_bad"],
+        class_names=train.class_names,
+        count=data["val_count"],
+        **size,
+    )
+    if ranks.first:
+        for dataset in (train, val):
+            print(dataset.report)
+    return Trainer(
+        recipe,
+        train,
+        val,
+        folder,
+        ranks=ranks,
+        workers=here["workers"],
+        save_every=here["save_every"],
+        resume=resume,
+        about=data,
+    )
+
+
+def recipe_of(given: dict[str, Any], *, digits: bool) -> Recipe:
+    """The recipe of the options given, and YOLOX's for the rest; digits are small, and no digit mirrored."""
+    small = given.get("model", Recipe.model) in SMALL
+    height, width = given.pop("size", (160, 160) if digits else (416, 416) if small else (640, 640))
+    epochs = given.get("epochs", Recipe.epochs)
+    chosen = {"warmup_epochs": min(Recipe.warmup_epochs, epochs // 4), "no_aug_epochs": min(15, epochs // 4)}
+    if digits:
+        chosen["flip"] = 0.0
+    return Recipe(**(chosen | given | {"height": height, "width": width}))

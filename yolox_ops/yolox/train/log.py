@@ -1,0 +1,64 @@
+"""What a run says of itself: CSV files, TensorBoard where it is installed, and curves at the end."""
+
+import csv
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from yolox_ops._files import written_whole
+
+STEP_COLUMNS = ("step", "epoch", "lr", "total", "box", "obj", "cls", "l1", "positives_per_gt", "seconds_per_step")
+EPOCH_COLUMNS = ("step", "epoch", "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+
+
+class Table:
+    """A CSV file that grows by rows. The first column is the number of steps done.
+
+    Opened at a step, it forgets rows beyond it: they come again when a run is resumed from an older checkpoint.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
+        self.path, self.columns = path, columns
+        kept = [row for row in read(path) if row["step"] <= step] if path.exists() else []
+        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([[shown(row[name]) for name in columns] for row in kept])
+
+    def add(self, *row: float) -> None:
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow(map(shown, row))
+
+
+def shown(value: float) -> str:
+    return format(value, ".9g")
+
+
+def read(path: Path) -> list[dict[str, float]]:
+    """The rows of a table. A last line without an end, cut off with the process that wrote it, is none."""
+    text = path.read_text()
+    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
+    return [dict(zip(rows[0], map(float, row), strict=True)) for row in rows[1:]]
+
+
+class Log:
+    """steps.csv and epochs.csv in the run's folder, and the same numbers for TensorBoard."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.steps = Table(folder / "steps.csv", STEP_COLUMNS, step)
+        self.epochs = Table(folder / "epochs.csv", EPOCH_COLUMNS, step)
+        self.board = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def add(self, table: Table, *row: float) -> None:
+        table.add(*row)
+        if self.board is not None:
+            for name, value in zip(table.columns[1:], row[1:], strict=True):
+                self.board.add_scalar(f"{table.path.stem}/{name}", value, int(row[0]))
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()

@@ -1,0 +1,65 @@
+"""Many processes as torchrun starts them; one process is the same with nobody to talk to."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Ranks(NamedTuple):
+    """Where this process stands among those of a run."""
+
+    rank: int
+    ranks: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.ranks > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def share_first(self, module: nn.Module) -> None:
+        """Gives every process the first one's parameters and buffers."""
+        if self.ranks > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+    def gather(self, value: object) -> list | None:
+        """Each process's value, in the first process; None in the others."""
+        if self.ranks == 1:
+            return [value]
+        values: list | None = [None] * self.ranks if self.first else None
+        dist.gather_object(value, values)
+        return values
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """The module with its gradients averaged over all processes."""
+        return nn.parallel.DistributedDataParallel(module) if self.ranks > 1 else module
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Joins the processes that torchrun started; "cuda" becomes each one's own GPU. Without torchrun there is one."""
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    where = torch.device(device)
+    if where.type == "cuda" and where.index is None:
+        where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    if ranks == 1:
+        yield Ranks(0, 1, where)
+        return
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), ranks, where)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,219 @@
+"""The training loop: YOLOX's recipe on this package's model, loss and ops."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from yolox_ops import simota
+from yolox_ops.assignment import Assignment
+from yolox_ops.yolox.data.sample import Batch, Dataset
+from yolox_ops.yolox.evaluate import AveragePrecision, average_precision, predict_records
+from yolox_ops.yolox.model import MODELS, YOLOX
+from yolox_ops.yolox.train.batches import Plan, train_loader
+from yolox_ops.yolox.train.log import Log
+from yolox_ops.yolox.train.ranks import Ranks
+from yolox_ops.yolox.train.recipe import AMP, Recipe
+from yolox_ops.yolox.train.state import random_state, save_atomically, set_random_state, weights
+
+LOG_EVERY = 10  # steps; the host waits for the device this often
+LOSSES = ("total", "box", "obj", "cls", "l1")
+
+
+class Trainer:
+    """One run in one folder.
+
+    The folder gets last.pt (all that `resume` needs), best.pt (averaged weights of the best AP), steps.csv, epochs.csv
+    and TensorBoard's files. A run that is killed, and resumed, ends as it would have without.
+
+    Args:
+        recipe: the numbers of the run.
+        train, val: data sets of the same classes.
+        folder: where the run is kept; made if need be.
+        ranks: this process among those of the run, from `joined`.
+        workers: processes that make batches, for each process of the run; 0: none but itself.
+        resume: go on from last.pt, which must be there.
+        save_every: steps between checkpoints beside those at the end of each epoch; None: no others.
+        assigner: of yolox_loss.
+        about: plain values kept in the checkpoint, such as where the data came from.
+
+    Raises:
+        ValueError: a value does not fit, the data sets differ in classes, or last.pt is of another recipe.
+        OSError: last.pt is not there.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Dataset,
+        val: Dataset,
+        folder: Path,
+        *,
+        ranks: Ranks,
+        workers: int = 2,
+        resume: bool = False,
+        save_every: int | None = None,
+        assigner: Callable[..., Assignment] = simota,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        if tuple(train.class_names) != tuple(val.class_names):
+            raise ValueError(f"train and val must have the same classes, got {train.class_names} and {val.class_names}")
+        self.recipe, self.train_set, self.val_set, self.folder, self.ranks = recipe, train, val, folder, ranks
+        self.workers, self.save_every, self.assigner, self.about = workers, save_every, assigner, about or {}
+        self.device = ranks.device
+        self.step, self.evaluated, self.best = 0, 0, -math.inf
+
+        torch.manual_seed(recipe.seed)
+        model = MODELS[recipe.model](len(train.class_names))
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = recipe.average(self.model)
+        self.optimizer = recipe.optimizer(self.model)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.amp == "fp16")
+        if resume:
+            self.load(torch.load(folder / "last.pt", map_location="cpu", weights_only=True))
+        self.steps_an_epoch = Plan(recipe, len(train), ranks=ranks.ranks).steps_an_epoch
+
+    def run(self, *, progress: bool = True) -> None:
+        """Trains to the end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = Log(self.folder, self.step) if self.ranks.first else None
+        self.set_mode()
+        parallel = self.ranks.parallel(self.model)
+        if self.step > self.evaluated and self.step % self.steps_an_epoch == 0:
+            self.end_epoch()  # which was interrupted
+        plan = Plan(self.recipe, len(self.train_set), start=self.step, rank=self.ranks.rank, ranks=self.ranks.ranks)
+        batches = train_loader(self.train_set, self.recipe, plan, workers=self.workers, device=self.device)
+        total = self.recipe.epochs * self.steps_an_epoch
+        bar = tqdm(total=total, initial=self.step, unit="step", disable=not (progress and self.ranks.first))
+        sums, since, start = torch.zeros(len(LOSSES) + 2, device=self.device), 0, time.perf_counter()
+        with bar:
+            for batch in batches:
+                sums += self.one_step(parallel, batch)
+                since += 1
+                self.step += 1
+                ends = self.step % self.steps_an_epoch == 0
+                if ends or self.step % LOG_EVERY == 0:
+                    self.report(self.ranks.sum(sums), since, (time.perf_counter() - start) / since, bar)
+                    sums.zero_()
+                    since, start = 0, time.perf_counter()
+                bar.update()
+                if ends or (self.save_every and self.step % self.save_every == 0):
+                    self.save()
+                if ends:
+                    self.end_epoch()
+                    start = time.perf_counter()
+        if self.log is not None:
+            self.log.close()
+
+    def one_step(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Forward, loss, backward and update; the losses, positives and objects of this process, [7], on its device."""
+        epoch = self.step // self.steps_an_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate((self.step + 1) / self.steps_an_epoch)
+        images = batch.images.to(self.device, non_blocking=True)
+        images = images.to(torch.float32, memory_format=torch.channels_last)
+        targets = batch.targets.to(self.device, non_blocking=True)
+        dtype = AMP[self.recipe.amp]
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+            loss = model(images, targets, l1=not self.recipe.augmented(epoch), assigner=self.assigner)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss.total).backward()
+        if self.recipe.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update_parameters(self.model)
+        return torch.stack([*loss[: len(LOSSES)], loss.num_fg.sum(), targets.num_gts.sum()]).detach()
+
+    def report(self, sums: Tensor, steps: int, seconds: float, bar: tqdm) -> None:
+        *losses, positives, objects = sums.tolist()
+        losses = [loss / (steps * self.ranks.ranks) for loss in losses]
+        if not all(map(math.isfinite, losses)):
+            named = ", ".join(f"{name} {loss:g}" for name, loss in zip(LOSSES, losses, strict=True))
+            raise FloatingPointError(f"the losses must be finite, got {named} in the {steps} steps before {self.step}")
+        if self.log is None:
+            return
+        epoch, lr = self.step / self.steps_an_epoch, self.optimizer.param_groups[0]["lr"]
+        positives_per_gt = positives / max(objects, 1)
+        self.log.add(self.log.steps, self.step, epoch, lr, *losses, positives_per_gt, seconds)
+        named = " ".join(f"{name} {loss:.2f}" for name, loss in zip(LOSSES, losses, strict=True) if loss)
+        bar.set_postfix_str(f"epoch {epoch:.1f}, {named}, {positives_per_gt:.1f} positives/gt", refresh=False)
+
+    def end_epoch(self) -> None:
+        """Evaluates the averaged weights, if it is time, and notes in last.pt that it is done."""
+        epoch = self.step // self.steps_an_epoch - 1
+        if self.recipe.evaluated(epoch):
+            ap = self.evaluate()
+            if self.log is not None and ap is not None:
+                self.log.add(self.log.epochs, self.step, epoch + 1, *ap[:6])
+                tqdm.write(f"epoch {epoch + 1}: AP {ap.ap:.4f}, AP50 {ap.ap50:.4f}, AP75 {ap.ap75:.4f}")
+                if ap.ap > self.best:
+                    self.best = ap.ap
+                    save_atomically(self.weights_alone() | {"AP": ap.ap}, self.folder / "best.pt")
+        self.evaluated = self.step
+        self.save()
+
+    def evaluate(self) -> AveragePrecision | None:
+        """COCO's numbers for the averaged weights in the first process, None in the others."""
+        self.ranks.share_first(self.average)
+        mine = range(self.ranks.rank, len(self.val_set), self.ranks.ranks)
+        size: dict[str, Any] = {"height": self.recipe.height, "width": self.recipe.width}
+        model = cast(YOLOX, self.average.module.eval())
+        records = predict_records(model, self.val_set, mine, **size)
+        gathered = self.ranks.gather(records["hard"])
+        if gathered is None:
+            return None
+        return average_precision(self.val_set.coco(), [record for share in gathered for record in share])
+
+    def set_mode(self) -> None:
+        self.model.train()
+        if self.recipe.freeze_norm:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
+    def weights_alone(self) -> dict[str, Any]:
+        """What evaluation, prediction and export need of a run."""
+        recipe = self.recipe
+        settings = {
+            "model": recipe.model,
+            "class_names": list(self.train_set.class_names),
+            "height": recipe.height,
+            "width": recipe.width,
+        }
+        return {"model": weights(self.average.module), "settings": settings}
+
+    def save(self) -> None:
+        if not self.ranks.first:
+            return
+        content = self.weights_alone() | {
+            "raw": weights(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "averaged": int(self.average.n_averaged),
+            "step": self.step,
+            "evaluated": self.evaluated,
+            "best": self.best,
+            "random": random_state(self.device),
+            "recipe": dataclasses.asdict(self.recipe),
+            "about": self.about,
+        }
+        save_atomically(content, self.folder / "last.pt")
+
+    def load(self, content: dict[str, Any]) -> None:
+        if content["recipe"] != dataclasses.asdict(self.recipe):
+            raise ValueError(f"last.pt must be of this recipe, got {content['recipe']}")
+        self.model.load_state_dict(content["raw"])
+        self.average.module.load_state_dict(content["model"])
+        self.average.n_averaged.fill_(content["averaged"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.step, self.evaluated, self.best = content["step"], content["evaluated"], content["best"]
+        set_random_state(content["random"], self.device)
