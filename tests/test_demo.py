@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from matching import check_golden
@@ -9,62 +10,61 @@ from scenes import golden_scene
 
 from yolox_ops import Assignment, simota, simota_cost
 from yolox_ops.cli import main
-from yolox_ops.demo import scene
-from yolox_ops.demo.assign import compare, spread
+from yolox_ops.demo.assign import compare, show_assignment, spread
 from yolox_ops.demo.loop import dynamic_k, match, simota_loop
-from yolox_ops.yolox import anchor_grid
+from yolox_ops.yolox import Predictions, anchor_grid
+from yolox_ops.yolox.data import Sample, collate
+from yolox_ops.yolox.data.digits import Digits
 
 
-def draw(seed, batch=3, size=192):
-    """A scene and everything that an assigner takes, in the order of its arguments."""
+def half_trained(batch, seed):
+    """Predictions of the objects' own class and box, the better the nearer their anchor, and all that an assigner takes
+    in the order of its arguments."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = scene.make_scene(batch, size, generator)
-    anchor_points, strides = anchor_grid(size, size)
-    predictions = scene.half_trained(drawn, anchor_points, strides, generator)
-    return drawn, (*predictions, anchor_points, strides, *drawn[1:])
+    anchor_points, strides = anchor_grid(*batch.images.shape[2:])
+    gt_boxes, gt_labels, num_gts = batch.targets
+    noise = torch.randn(len(gt_boxes), len(strides), 14, generator=generator)
+    pred_boxes = torch.cat([anchor_points.expand(len(gt_boxes), -1, 2), (noise[..., :2] / 2 + 3).exp()], -1)
+    cls_logits, obj_logits = noise[..., 2:12] - 4, noise[..., 12] - 4
+    for b, count in enumerate(num_gts.tolist()):
+        for box, label in zip(gt_boxes[b, :count], gt_labels[b, :count].tolist(), strict=True):
+            near = ((anchor_points - box[:2]).abs() < box[2:] / 2).all(1)
+            pred_boxes[b, near] = box * (1 + 0.1 * noise[b, near, :4])
+            cls_logits[b, near, label] += 6
+            obj_logits[b, near] += 6
+    return Predictions(pred_boxes, cls_logits, obj_logits, pred_boxes, anchor_points, strides)
 
 
-def test_scene_is_reproducible():
-    (first, inputs), (again, same_inputs), (other, _) = draw(1), draw(1), draw(2)
-    torch.testing.assert_close((*first, *inputs), (*again, *same_inputs), rtol=0, atol=0)
-    assert not torch.equal(first.images, other.images)
+def inputs_of(batch, p):
+    return p.pred_boxes, p.cls_logits, p.obj_logits, p.anchor_points, p.strides, *batch.targets
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_boxes_lie_on_the_canvas(seed):
-    drawn, _ = draw(seed)
-    assert drawn.images.shape == (3, 3, 192, 192) and drawn.images.dtype == torch.uint8
-    assert drawn.num_gts[-1] == 0 and (drawn.num_gts[:-1] >= 6).all()
-    for boxes, count in zip(drawn.gt_boxes, drawn.num_gts.tolist(), strict=True):
-        low, high = boxes[:count, :2] - boxes[:count, 2:] / 2, boxes[:count, :2] + boxes[:count, 2:] / 2
-        assert (low >= 0).all() and (high <= 192).all() and (low < high).all()
-        assert (boxes[count:] == 0).all()
+def digits(seed, count=4):
+    data = Digits("train", images=count, seed=seed)
+    return collate([data[i] for i in range(count)])
 
 
-@pytest.mark.parametrize(("left", "top"), [(20, 30), (-15, 5), (80, 85)])
-@pytest.mark.parametrize("background", [0.2, 0.8])
-def test_boxes_are_tight_on_ink(left, top, background):
-    scan = torch.zeros(8, 8)
-    scan[1:7, 2:5] = 1
-    image = torch.full((3, 120, 120), background)
-    box = scene.paste(image, scan, left, top, 48)
-    ink = (image[0] - background).abs() > 0.05
-    rows, columns = ink.any(1).nonzero(), ink.any(0).nonzero()
-    low = torch.cat([columns[0], rows[0]])
-    high = torch.cat([columns[-1], rows[-1]]) + 1
-    torch.testing.assert_close(box, torch.cat([(low + high) / 2, (high - low).float()]))
+def crowded(seed):
+    """Each digit once more, a fifth of its width to the right."""
+    data = Digits("train", images=4, seed=seed)
+    samples = []
+    for image, boxes, labels in map(data.__getitem__, range(4)):
+        aside = boxes + np.float32(0.2) * (boxes[:, 2:3] - boxes[:, :1]) * np.array([1, 0, 1, 0], np.float32)
+        samples.append(Sample(image, np.concatenate([boxes, aside]), np.tile(labels, 2)))
+    return collate(samples)
 
 
 def test_loop_equals_the_op_and_digits_compete():
     claimed = positive = 0
     for seed in range(5):
-        drawn, inputs = draw(seed, size=256)
+        batch = crowded(seed)
+        inputs = inputs_of(batch, half_trained(batch, seed))
         result = simota(*inputs)
         compare(result, simota_loop(*inputs))
         k = dynamic_k(simota_cost(*inputs).iou)  # [B, G]
-        claimed += int(k[torch.arange(k.shape[1]) < drawn.num_gts[:, None]].sum())
+        claimed += int(k[torch.arange(k.shape[1]) < batch.targets.num_gts[:, None]].sum())
         positive += int(result.num_fg.sum())
-    assert claimed > positive
+    assert claimed > positive > 100
 
 
 def test_loop_matches_golden_conflicts():
@@ -109,27 +109,45 @@ def test_labels_keep_apart():
     assert levels == [10, 20, 50, 80, 90]
 
 
-def test_demo_assign(tmp_path, capsys):
-    assert main(["demo", "assign", "--out", str(tmp_path / "new"), "--images", "3", "--size", "128"]) == 0
+def test_assignment_as_table_and_picture(tmp_path, capsys):
+    batch = digits(0, 3)  # the second is empty
+    show_assignment(batch, half_trained(batch, 0), tmp_path / "new" / "assign.png")
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     assert lines[0].split()[:5] == ["image", "object", "digit", "box", "k"]
     rows = lines[1 : lines.index("") - 1]
-    assert len(rows) >= 12 and len({len(row) for row in rows}) == 1
-    assert "image 2: no objects, all 336 anchors are background" in lines
+    assert len(rows) == batch.targets.num_gts.sum() >= 5 and len({len(row) for row in rows}) == 1
+    assert "image 1: no objects, all 525 anchors are background" in lines
     assert "simota and the plain torch loop agree: 0 of" in printed and "times as long" in printed
     picture = imread(tmp_path / "new" / "assign.png")
     assert picture.shape == (1336, 1936, 4) and picture.std() > 0.1
 
 
-@pytest.mark.parametrize("missing", ["matplotlib", "sklearn"])
-def test_demo_names_its_extra(missing, monkeypatch):
-    for name in list(sys.modules):
-        if name.startswith((f"{missing}.", "yolox_ops.demo.")):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(SystemExit, match=rf"needs {missing}.*: pip install '\.\[train\]'"):
-        main(["demo", "assign"])
+def test_assignment_of_images_without_objects(tmp_path, capsys):
+    batch = collate([Digits("train", images=2)[1]])
+    show_assignment(batch, half_trained(batch, 0), tmp_path / "assign.png")
+    assert "image 0: no objects" in capsys.readouterr().out
+
+
+def test_demo(tmp_path, capsys):
+    words = ("--epochs", "2", "--count", "16", "--val-count", "6")
+    assert main(["demo", "--out", str(tmp_path), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "6 images with scans that training never saw:" in printed and "gaussian NMS  AP 0." in printed
+    assert "a step of 8 images takes" in printed and "in simota" in printed
+    pictures = {name: imread(tmp_path / name) for name in ("assign.png", "detections.png", "curves.png")}
+    assert pictures["detections.png"].shape == (2 * 488, 4 * 488, 3)
+    assert all(picture.std() > 0.1 for picture in pictures.values())
+    assert {"best.pt", "last.pt", "steps.csv", "epochs.csv"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("missing", ["cv2", "matplotlib", "pycocotools", "sklearn", "tqdm"])
+def test_demo_names_its_extra(missing):
+    """In a process of its own, for what is imported once stays."""
+    code = f"import sys; sys.modules['{missing}'] = None; from yolox_ops.cli import main; main(['demo'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == f"the demo needs {missing}: pip install '.[train]' in the yolox_ops checkout\n"
 
 
 def test_info(capsys):
@@ -142,10 +160,9 @@ def test_info(capsys):
     [
         ([], "arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["demo", "fly"], "invalid choice: 'fly'"),
-        (["demo", "assign", "--size", "100"], "must be a multiple of 32, 128 or more, got 100"),
-        (["demo", "assign", "--images", "-1"], "must be a positive integer, got '-1'"),
-        (["demo", "assign", "--device", "toaster"], "argument --device: Expected one of cpu, cuda"),
+        (["demo", "fly"], "unrecognized arguments: fly"),
+        (["demo", "--epochs", "-1"], "must be a positive integer, got '-1'"),
+        (["demo", "--device", "toaster"], "argument --device: Expected one of cpu, cuda"),
     ],
 )
 def test_wrong_arguments(argv, words, capsys):

@@ -1,28 +1,26 @@
-"""`yolox-ops demo`: an op at work on a scene that can be looked at."""
+"""`yolox-ops demo`: the whole package at work on data that needs no download."""
 
 import argparse
 from pathlib import Path
 
-from yolox_ops._options import canvas_size, needs_extra, positive, usable_device
+from yolox_ops._options import needs_extra, positive, usable_device
+from yolox_ops.yolox.commands import TRAIN_EXTRA
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    demo = commands.add_parser("demo", help="watch an op at work on handwritten digits")
-    demos = demo.add_subparsers(title="demos", metavar="DEMO", required=True)
-
-    assign = demos.add_parser("assign", help="SimOTA against the plain torch loop, as a table and a picture")
-    assign.add_argument("--out", type=Path, default=Path("demo"), help="folder for assign.png (default: %(default)s)")
-    assign.add_argument("--seed", type=int, default=0, help="another seed, another scene (default: %(default)s)")
-    assign.add_argument("--images", type=positive, default=4, help="if several, one is empty (default: %(default)s)")
-    assign.add_argument("--size", type=canvas_size, default=416, help="side in pixels, n x 32 (default: %(default)s)")
-    assign.add_argument(
-        "--device", type=usable_device, default="cpu", help="where the ops run, such as cuda (default: %(default)s)"
-    )
-    assign.set_defaults(run=run_assign)
+    demo = commands.add_parser("demo", help="train a detector of handwritten digits and look at what it does")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder of the run (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="another seed, other images (default: %(default)s)")
+    demo.add_argument("--epochs", type=positive, default=9, help="(default: %(default)s)")
+    demo.add_argument("--count", type=positive, default=2000, help="images in an epoch (default: %(default)s)")
+    demo.add_argument("--val-count", type=positive, default=400, help="images to evaluate on (default: %(default)s)")
+    demo.add_argument("--device", type=usable_device, default="cpu", help="such as cuda (default: %(default)s)")
+    demo.set_defaults(run=run_demo)
 
 
-def run_assign(args: argparse.Namespace) -> int:
-    with needs_extra("the demo", "train", ("matplotlib", "sklearn")):
-        from yolox_ops.demo.assign import run
-    run(args.out, args.seed, args.images, args.size, args.device)
+def run_demo(args: argparse.Namespace) -> int:
+    with needs_extra("the demo", "train", TRAIN_EXTRA):
+        from yolox_ops.demo.detector import run
+    options = {name: getattr(args, name) for name in ("seed", "device", "epochs", "count", "val_count")}
+    run(args.out, **options)
     return 0

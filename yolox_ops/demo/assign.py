@@ -1,4 +1,4 @@
-"""`yolox-ops demo assign`: one batched call of simota, held against the plain torch loop, as a table and a picture."""
+"""One batched call of simota, held against the plain torch loop, as a table and a picture."""
 
 import statistics
 import time
@@ -18,8 +18,10 @@ from torch import Tensor
 from yolox_ops import Assignment, simota, simota_cost
 from yolox_ops._palette import COLORS
 from yolox_ops.demo.loop import dynamic_k, simota_loop
-from yolox_ops.demo.scene import Scene, half_trained, make_scene
-from yolox_ops.yolox.anchors import STRIDES, anchor_grid
+from yolox_ops.yolox.anchors import STRIDES
+from yolox_ops.yolox.data.sample import Batch
+from yolox_ops.yolox.head import Predictions
+from yolox_ops.yolox.targets import Targets
 
 DARK = "#2B2B2B"
 OUTLINE = [withStroke(linewidth=3.2, foreground="black")]
@@ -38,30 +40,29 @@ class Object(NamedTuple):
     iou: float  # mean over its positives, NaN for none
 
 
-def run(out: Path, seed: int, batch: int, size: int, device: str) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    scene = make_scene(batch, size, generator)
-    anchor_points, strides = anchor_grid(size, size)
-    predictions = half_trained(scene, anchor_points, strides, generator)
-    inputs = [t.to(device) for t in (*predictions, anchor_points, strides, *scene[1:])]
+def show_assignment(batch: Batch, predictions: Predictions, path: Path) -> None:
+    """Assigns the objects of a batch of square images to the predictions, on their device; prints who got what and how
+    the op compares with the plain torch loop, and draws it."""
+    p, targets = predictions, batch.targets.to(predictions.strides.device)
+    inputs = (p.pred_boxes, p.cls_logits, p.obj_logits, p.anchor_points, p.strides, *targets)
+    anchor_points, strides = p.anchor_points.cpu(), p.strides.cpu()
 
     assignment = simota(*inputs)
     verdict = compare(assignment, simota_loop(*inputs))
-    k = dynamic_k(simota_cost(*inputs).iou)  # [B, G]
-    objects = list_objects(scene, Assignment(*(t.cpu() for t in assignment)), k)
+    k = dynamic_k(simota_cost(*inputs).iou) if targets.gt_labels.numel() else targets.gt_labels  # [B, G]
+    objects = list_objects(batch.targets, Assignment(*(t.cpu() for t in assignment)), k)
 
     print(table(objects, strides))
     print("k: how many anchors the object asks for; positives: how many no other object had cheaper\n")
-    for b in range(batch):
+    for b in range(len(batch.images)):
         print(summary([o for o in objects if o.image == b], b, len(strides)))
     print(f"\n{verdict}\n")
     fused, loop = interleaved_medians(lambda: simota(*inputs), lambda: simota_loop(*inputs))
-    print(f"yolox_ops.simota  {fused * 1e3:8.3f} ms for {batch} x {len(strides)} anchors on {device}")
-    print(f"plain torch loop  {loop * 1e3:8.3f} ms, {loop / fused:.1f} times as long on this small scene")
+    print(f"yolox_ops.simota  {fused * 1e3:8.3f} ms for {len(batch.images)} x {len(strides)} anchors")
+    print(f"plain torch loop  {loop * 1e3:8.3f} ms, {loop / fused:.1f} times as long on these small images")
 
-    out.mkdir(parents=True, exist_ok=True)
-    draw(scene, objects, anchor_points, strides).savefig(out / "assign.png")
-    print(f"\nwrote {out / 'assign.png'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw(batch, objects, anchor_points, strides).savefig(path)
 
 
 def compare(assignment: Assignment, expected: Assignment) -> str:
@@ -94,14 +95,14 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def list_objects(scene: Scene, assignment: Assignment, k: Tensor) -> list[Object]:
+def list_objects(targets: Targets, assignment: Assignment, k: Tensor) -> list[Object]:
     objects = []
-    for b, count in enumerate(scene.num_gts.tolist()):
+    for b, count in enumerate(targets.num_gts.tolist()):
         for g in range(count):
             anchors = (assignment.matched_gt[b] == g).nonzero()[:, 0]
             iou = assignment.matched_iou[b, anchors].mean().item()
-            digit = int(scene.gt_labels[b, g])
-            objects.append(Object(b, g, digit, scene.gt_boxes[b, g], anchors, int(k[b, g]), iou))
+            digit = int(targets.gt_labels[b, g])
+            objects.append(Object(b, g, digit, targets.gt_boxes[b, g], anchors, int(k[b, g]), iou))
     return objects
 
 
@@ -125,11 +126,11 @@ def summary(objects: Sequence[Object], image: int, anchors: int) -> str:
     return f"image {image}: {len(objects)} objects, {positives} of {anchors} anchors positive, {lost} lost to conflicts"
 
 
-def draw(scene: Scene, objects: Sequence[Object], anchor_points: Tensor, strides: Tensor) -> Figure:
+def draw(batch: Batch, objects: Sequence[Object], anchor_points: Tensor, strides: Tensor) -> Figure:
     """Two images a row, each with its objects' labels left and right of it."""
-    batch, size = len(scene.images), scene.images.shape[-1]
-    columns = min(batch, 2)
-    rows = -(-batch // columns)
+    count, size = len(batch.images), batch.images.shape[-1]
+    columns = min(count, 2)
+    rows = -(-count // columns)
     cell, head = (8.8, 5.6), 0.95  # inches
     height = rows * cell[1] + head
     figure = Figure(figsize=(columns * cell[0], height), dpi=110, facecolor=DARK)
@@ -138,9 +139,9 @@ def draw(scene: Scene, objects: Sequence[Object], anchor_points: Tensor, strides
     panels = figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid).flat
     for b, axes in enumerate(panels):
         axes.set_axis_off()
-        if b < batch:
+        if b < count:
             mine = [o for o in objects if o.image == b]
-            draw_image(axes, scene.images[b], mine, anchor_points, strides, size)
+            draw_image(axes, batch.images[b], mine, anchor_points, strides, size)
 
     handles = [
         Line2D([], [], ls="", marker=m, ms=area**0.5, mfc="#BBBBBB", mec="black", label=f"positive anchor, stride {s}")
@@ -160,7 +161,7 @@ def draw(scene: Scene, objects: Sequence[Object], anchor_points: Tensor, strides
 def draw_image(
     axes: Axes, image: Tensor, objects: Sequence[Object], anchor_points: Tensor, strides: Tensor, size: int
 ) -> None:
-    axes.imshow(image.permute(1, 2, 0).numpy(), extent=(0, size, size, 0))
+    axes.imshow(image.permute(1, 2, 0).flip(-1).numpy(), extent=(0, size, size, 0))
     axes.set(xlim=(-0.29 * size, 1.29 * size), ylim=(size, 0))
     for o in objects:
         color = COLORS[o.row % len(COLORS)]

@@ -1,0 +1,84 @@
+"""`yolox-ops demo`: trains a detector of handwritten digits on the ops, and shows what it learned and how."""
+
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from yolox_ops import Assignment, simota
+from yolox_ops.demo.assign import show_assignment
+from yolox_ops.demo.detections import draw_detections
+from yolox_ops.yolox.checkpoint import open_model
+from yolox_ops.yolox.data.digits import Digits
+from yolox_ops.yolox.data.sample import collate
+from yolox_ops.yolox.evaluate import evaluate
+from yolox_ops.yolox.train.log import read
+from yolox_ops.yolox.train.plots import draw_curves
+from yolox_ops.yolox.train.ranks import joined
+from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.yolox.train.trainer import Trainer
+
+SIZE = 160
+SHOWN = (0, 1, 2, 3)  # images of the pictures; the second happens to be empty
+METHODS = ("hard", "linear", "gaussian")
+
+
+class Timed:
+    """simota, with the seconds of each call."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, *scene: torch.Tensor | None) -> Assignment:
+        start = time.perf_counter()
+        assignment = simota(*scene)  # type: ignore[arg-type]
+        self.seconds.append(time.perf_counter() - start)
+        return assignment
+
+
+def run(out: Path, *, seed: int, device: str, epochs: int, count: int, val_count: int) -> None:
+    """Trains YOLOX-Nano for `epochs` of `count` images; evaluates it on `val_count` with scans it never saw."""
+    train = Digits("train", images=count, height=SIZE, width=SIZE, seed=seed)
+    val = Digits("val", images=val_count, height=SIZE, width=SIZE, seed=seed)
+    recipe = Recipe(
+        "yolox_nano",
+        SIZE,
+        SIZE,
+        epochs=epochs,
+        batch=8,
+        lr=0.08,
+        warmup_epochs=min(1, epochs - 1),
+        no_aug_epochs=min(1, epochs - 1),
+        mosaic=0.0,
+        mixup=0.0,
+        flip=0.0,
+        multiscale=False,
+        eval_every=max(epochs // 3, 1),
+        seed=seed,
+    )
+    assigner = Timed()
+    with joined(device) as ranks:
+        trainer = Trainer(recipe, train, val, out, ranks=ranks, workers=0, assigner=assigner)
+        trainer.run()
+    model, _ = open_model(out / "best.pt")
+    model = model.to(device)
+
+    batch = collate([train[i] for i in SHOWN])
+    with torch.no_grad():
+        predictions = trainer.model.eval().raw(batch.images.to(device, torch.float32))
+    show_assignment(batch, predictions, out / "assign.png")
+    print()
+
+    precision = evaluate(model, val, height=SIZE, width=SIZE, methods=METHODS)
+    print(f"{len(val)} images with scans that training never saw:")
+    for method, ap in precision.items():
+        print(f"  {method:8} NMS  AP {ap.ap:.3f}  AP50 {ap.ap50:.3f}  AP75 {ap.ap75:.3f}")
+    step = statistics.median(row["seconds_per_step"] for row in read(out / "steps.csv"))
+    assignment = statistics.median(assigner.seconds)
+    share = f"{assignment * 1e3:.2f} ms of it ({assignment / step:.2%}) in simota"
+    print(f"a step of {recipe.batch} images takes {step * 1e3:.0f} ms, {share}")
+    with torch.no_grad():
+        draw_detections(model, val, out / "detections.png")
+    draw_curves(out)
+    print(f"wrote assign.png, detections.png and curves.png to {out}")
