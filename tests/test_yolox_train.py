@@ -59,6 +59,27 @@ def test_steps_are_the_textbooks(tmp_path):
             torch.testing.assert_close(value, mine.state_dict()[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
+def test_an_interrupted_evaluation_is_done_again(tmp_path, monkeypatch):
+    """As by a kill between the row of an epoch and the checkpoint that says it is there."""
+    trainer(tmp_path / "whole").run(progress=False)
+    run = trainer(tmp_path / "cut")
+    save = run.save
+
+    def interrupt():
+        if run.evaluated == 8:
+            raise KeyboardInterrupt
+        save()
+
+    monkeypatch.setattr(run, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(progress=False)
+    assert [row["step"] for row in read(tmp_path / "cut" / "epochs.csv")] == [8]
+    trainer(tmp_path / "cut", resume=True).run(progress=False)
+    assert str(rows(tmp_path / "cut", "epochs.csv")) == str(rows(tmp_path / "whole", "epochs.csv"))
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert equal(checkpoint(tmp_path / "cut"), checkpoint(tmp_path / "whole"))
+
+
 def test_a_run_leaves_its_files(tmp_path):
     run = trainer(tmp_path)
     run.run(progress=False)
@@ -104,7 +125,7 @@ def test_killed_at_any_moment_it_ends_as_it_would_have(tmp_path):
     assert equal(checkpoint(killed), checkpoint(whole))
     assert equal(checkpoint(killed, "best.pt"), checkpoint(whole, "best.pt"))
     assert str(rows(killed, "epochs.csv")) == str(rows(whole, "epochs.csv"))  # NaN is not itself
-    assert [row["step"] for row in rows(killed)] == [row["step"] for row in rows(whole)]
+    assert rows(killed) == rows(whole)
 
 
 def where(folder):

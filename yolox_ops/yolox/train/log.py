@@ -42,11 +42,14 @@ def read(path: Path) -> list[dict[str, float]]:
 
 
 class Log:
-    """steps.csv and epochs.csv in the run's folder, and the same numbers for TensorBoard."""
+    """steps.csv and epochs.csv in the run's folder, and the same numbers for TensorBoard.
 
-    def __init__(self, folder: Path, step: int) -> None:
+    Opened by a run that goes on from `step`, and was evaluated at step `evaluated` last.
+    """
+
+    def __init__(self, folder: Path, step: int, evaluated: int) -> None:
         self.steps = Table(folder / "steps.csv", STEP_COLUMNS, step)
-        self.epochs = Table(folder / "epochs.csv", EPOCH_COLUMNS, step)
+        self.epochs = Table(folder / "epochs.csv", EPOCH_COLUMNS, evaluated)
         self.board = None
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.recipe import AMP, Recipe
 from yolox_ops.yolox.train.state import random_state, save_atomically, set_random_state, weights
 
-LOG_EVERY = 10  # steps; the host waits for the device this often
+LOG_EVERY = 10  # steps, and before a checkpoint; the host waits for the device this often
 LOSSES = ("total", "box", "obj", "cls", "l1")
 
 
@@ -68,6 +69,7 @@ class Trainer:
         self.workers, self.save_every, self.assigner, self.about = workers, save_every, assigner, about or {}
         self.device = ranks.device
         self.step, self.evaluated, self.best = 0, 0, -math.inf
+        self.sums, self.summed = torch.zeros(len(LOSSES) + 2, device=self.device), 0  # since the last report
 
         torch.manual_seed(recipe.seed)
         model = MODELS[recipe.model](len(train.class_names))
@@ -82,7 +84,7 @@ class Trainer:
     def run(self, *, progress: bool = True) -> None:
         """Trains to the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.log = Log(self.folder, self.step) if self.ranks.first else None
+        self.log = Log(self.folder, self.step, self.evaluated) if self.ranks.first else None
         self.set_mode()
         parallel = self.ranks.parallel(self.model)
         if self.step > self.evaluated and self.step % self.steps_an_epoch == 0:
@@ -90,20 +92,26 @@ class Trainer:
         plan = Plan(self.recipe, len(self.train_set), start=self.step, rank=self.ranks.rank, ranks=self.ranks.ranks)
         batches = train_loader(self.train_set, self.recipe, plan, workers=self.workers, device=self.device)
         total = self.recipe.epochs * self.steps_an_epoch
-        bar = tqdm(total=total, initial=self.step, unit="step", disable=not (progress and self.ranks.first))
-        sums, since, start = torch.zeros(len(LOSSES) + 2, device=self.device), 0, time.perf_counter()
+        bar = tqdm(
+            total=total,
+            initial=self.step,
+            unit="step",
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants fewer
+            disable=not (progress and self.ranks.first),
+        )
+        start, since = time.perf_counter(), self.step
         with bar:
             for batch in batches:
-                sums += self.one_step(parallel, batch)
-                since += 1
+                self.sums += self.one_step(parallel, batch)
+                self.summed += 1
                 self.step += 1
                 ends = self.step % self.steps_an_epoch == 0
-                if ends or self.step % LOG_EVERY == 0:
-                    self.report(self.ranks.sum(sums), since, (time.perf_counter() - start) / since, bar)
-                    sums.zero_()
-                    since, start = 0, time.perf_counter()
+                saves = ends or (self.save_every and self.step % self.save_every == 0)
+                if saves or self.step % LOG_EVERY == 0:
+                    self.report((time.perf_counter() - start) / (self.step - since), bar)
+                    start, since = time.perf_counter(), self.step
                 bar.update()
-                if ends or (self.save_every and self.step % self.save_every == 0):
+                if saves:
                     self.save()
                 if ends:
                     self.end_epoch()
@@ -132,12 +140,15 @@ class Trainer:
         self.average.update_parameters(self.model)
         return torch.stack([*loss[: len(LOSSES)], loss.num_fg.sum(), targets.num_gts.sum()]).detach()
 
-    def report(self, sums: Tensor, steps: int, seconds: float, bar: tqdm) -> None:
-        *losses, positives, objects = sums.tolist()
-        losses = [loss / (steps * self.ranks.ranks) for loss in losses]
+    def report(self, seconds: float, bar: tqdm) -> None:
+        """Writes the mean losses of all processes since the last report; `seconds` is what a step took."""
+        *losses, positives, objects = self.ranks.sum(self.sums).tolist()
+        losses = [loss / (self.summed * self.ranks.ranks) for loss in losses]
         if not all(map(math.isfinite, losses)):
             named = ", ".join(f"{name} {loss:g}" for name, loss in zip(LOSSES, losses, strict=True))
-            raise FloatingPointError(f"the losses must be finite, got {named} in the {steps} steps before {self.step}")
+            raise FloatingPointError(f"the losses must be finite, got {named} in {self.summed} steps to {self.step}")
+        self.sums.zero_()
+        self.summed = 0
         if self.log is None:
             return
         epoch, lr = self.step / self.steps_an_epoch, self.optimizer.param_groups[0]["lr"]
@@ -164,9 +175,10 @@ class Trainer:
         """COCO's numbers for the averaged weights in the first process, None in the others."""
         self.ranks.share_first(self.average)
         mine = range(self.ranks.rank, len(self.val_set), self.ranks.ranks)
-        size: dict[str, Any] = {"height": self.recipe.height, "width": self.recipe.width}
+        options: dict[str, Any] = {"height": self.recipe.height, "width": self.recipe.width}
+        options |= {"amp": self.recipe.amp != "off", "workers": self.workers}
         model = cast(YOLOX, self.average.module.eval())
-        records = predict_records(model, self.val_set, mine, **size)
+        records = predict_records(model, self.val_set, mine, **options)
         gathered = self.ranks.gather(records["hard"])
         if gathered is None:
             return None
