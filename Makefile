@@ -10,9 +10,9 @@ PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=
 
 .PHONY: demo build test emulated lint bench gpu audit sanitize clean
 
-# SimOTA at work on a scene of real handwriting; the picture is demo/assign.png.
+# A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
-	$(BIN)/yolox-ops demo assign
+	$(BIN)/yolox-ops demo
 
 # The environment, and the package in it, editable.
 build: .venv/ready
