@@ -24,6 +24,9 @@ build: .venv/ready
 	$(BIN)/pip install -q --no-deps -r requirements-peers.txt
 	touch $@
 
+# The tests' processes share the cores: a thread that waits must not spin, as OpenMP's do unless told.
+test sanitize: export OMP_WAIT_POLICY = passive
+
 # Everything but Triton's kernels; then those, which the interpreter runs in a process of their own.
 test: build emulated
 	$(BIN)/python -m pytest $(PYTEST)
