@@ -15,3 +15,13 @@ def trained(model):
         elif isinstance(module, nn.Conv2d) and module.bias is None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     return model.eval()
+
+
+def confident(model):
+    """`trained`, with scores from 0 to 1 on images from 0 to 255."""
+    trained(model)
+    for conv in (*model.head.cls_preds, *model.head.obj_preds):
+        nn.init.normal_(conv.weight, std=1.0)
+        nn.init.zeros_(conv.bias)
+    model.backbone.backbone.stem.conv.conv.weight.data /= 64
+    return model
