@@ -6,6 +6,8 @@ import random
 import signal
 import time
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from runs import RECIPE, WORDS, checkpoint, train, trainer
@@ -13,6 +15,7 @@ from torch import nn
 
 from yolox_ops import simota
 from yolox_ops.yolox import load_checkpoint, yolox_nano
+from yolox_ops.yolox.data.digits import Digits
 from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import Table, read
 from yolox_ops.yolox.train.plots import draw_curves
@@ -146,6 +149,20 @@ def test_two_processes_are_one(tmp_path):
     for name in ("steps.csv", "epochs.csv"):
         for mine, theirs in zip(rows(tmp_path / "one", name), rows(tmp_path / "two", name), strict=True):
             assert theirs == pytest.approx(mine, rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+def test_workers_after_opencv_had_threads():
+    """A forked worker must not wait for threads that only its parent has."""
+    cv2.setNumThreads(4)
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (3000, 3000))
+    data = Digits("train", images=8, height=64, width=64)
+    batches = train_loader(data, RECIPE, Plan(RECIPE, 8), workers=1, device=torch.device("cpu"))
+    batches.timeout = 60
+    (batch, *_), (same, *_) = (
+        batches,
+        train_loader(data, RECIPE, Plan(RECIPE, 8), workers=0, device=torch.device("cpu")),
+    )
+    torch.testing.assert_close((batch.images, *batch.targets), (same.images, *same.targets), rtol=0, atol=0)
 
 
 def test_frozen_norms_and_clipping(tmp_path):

@@ -11,7 +11,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     demo = commands.add_parser("demo", help="train a detector of handwritten digits and look at what it does")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder of the run (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="another seed, other images (default: %(default)s)")
-    demo.add_argument("--epochs", type=positive, default=9, help="(default: %(default)s)")
+    demo.add_argument("--epochs", type=positive, default=8, help="(default: %(default)s)")
     demo.add_argument("--count", type=positive, default=2000, help="images in an epoch (default: %(default)s)")
     demo.add_argument("--val-count", type=positive, default=400, help="images to evaluate on (default: %(default)s)")
     demo.add_argument("--device", type=usable_device, default="cpu", help="such as cuda (default: %(default)s)")

@@ -20,7 +20,6 @@ from yolox_ops.yolox.train.recipe import Recipe
 from yolox_ops.yolox.train.trainer import Trainer
 
 SIZE = 160
-SHOWN = (0, 1, 2, 3)  # images of the pictures; the second happens to be empty
 METHODS = ("hard", "linear", "gaussian")
 
 
@@ -64,7 +63,8 @@ def run(out: Path, *, seed: int, device: str, epochs: int, count: int, val_count
     model, _ = open_model(out / "best.pt")
     model = model.to(device)
 
-    batch = collate([train[i] for i in SHOWN])
+    by_objects = sorted(map(train.__getitem__, range(min(16, count))), key=lambda sample: len(sample.labels))
+    batch = collate([*by_objects[:-4:-1], by_objects[0]])  # three crowded images, and an empty one if there is one
     with torch.no_grad():
         predictions = trainer.model.eval().raw(batch.images.to(device, torch.float32))
     show_assignment(batch, predictions, out / "assign.png")

@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from yolox_ops._check import check_eval
+from yolox_ops.yolox.data.loader import loader
 from yolox_ops.yolox.data.sample import Dataset
 from yolox_ops.yolox.detect import detect
 from yolox_ops.yolox.frames import Frame, Record, as_input, to_records
@@ -103,16 +103,9 @@ def predict_records(
     check_eval("model", model)
     weight = next(model.parameters())
     device = torch.device(device) if device is not None else weight.device
-    loader: torch.utils.data.DataLoader = torch.utils.data.DataLoader(
-        _Frames(dataset, indices, height, width),
-        batch,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=_one_thread,
-        generator=torch.Generator(),  # its own, for a loader draws from it, and training's must not notice
-    )
+    batches = loader(_Frames(dataset, indices, height, width), workers, batch_size=batch, collate_fn=list)
     records: dict[str, list[Record]] = {method: [] for method in methods}
-    for frames in tqdm(loader, "detect", unit="batch", disable=None if progress else True):
+    for frames in tqdm(batches, "detect", unit="batch", disable=None if progress else True):
         images = as_input(frames, device, weight.dtype)
         with torch.autocast(device.type, enabled=amp):
             predictions = model.raw(images)
@@ -182,10 +175,6 @@ class _Frames(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> Frame:
         index = self.indices[position]
         return Frame.of(self.dataset[index].image, *self.size, self.dataset.image_ids[index])
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)  # the workers are the threads
 
 
 def _now(device: torch.device) -> float:

@@ -5,12 +5,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from yolox_ops.yolox.data.augment import augment, augmentation_of
+from yolox_ops.yolox.data.loader import loader
 from yolox_ops.yolox.data.sample import Dataset, Sample, collate
 from yolox_ops.yolox.train.recipe import Recipe
 
@@ -81,19 +81,7 @@ class Augmented(torch.utils.data.Dataset[Sample]):
         return augment(self.dataset, request.image, request.height, request.width, settings, rng)
 
 
-def one_thread(_: int) -> None:
-    """What a worker starts with: the processes are the parallelism."""
-    cv2.setNumThreads(0)
-
-
 def train_loader(dataset: Dataset, recipe: Recipe, plan: Plan, *, workers: int, device: torch.device) -> DataLoader:
     """The batches of `plan`, made by `workers` processes, or by this one for 0."""
-    return DataLoader(
-        Augmented(dataset, recipe),
-        batch_sampler=plan,
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=one_thread,
-        generator=torch.Generator(),  # a loader draws from it, and a resumed run begins one loader more
-        pin_memory=device.type == "cuda",
-    )
+    samples, pin = Augmented(dataset, recipe), device.type == "cuda"
+    return loader(samples, workers, batch_sampler=plan, collate_fn=collate, pin_memory=pin)
