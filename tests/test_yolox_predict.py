@@ -12,8 +12,9 @@ from painted import CLASSES, Painted, SeesColours
 from yolox_ops._files import written_whole
 from yolox_ops._palette import COLORS
 from yolox_ops.yolox import yolox_nano
+from yolox_ops.yolox.data.image import read_image
 from yolox_ops.yolox.drawing import draw, place_label
-from yolox_ops.yolox.predict import find_files, predict, read_image
+from yolox_ops.yolox.predict import find_files, predict
 
 SCENES = Painted(
     (48, 64, [(0, 4, 6, 24, 40), (2, 40, 0, 64, 20)]), (60, 20, [(1, 3, 10, 18, 58)]), (500, 400, []), (32, 32, [])
@@ -137,13 +138,13 @@ def bad_files(folder):
 def test_files_that_are_no_images_are_told(tmp_path):
     files = bad_files(tmp_path)
     with pytest.raises(
-        ValueError, match=r"must be an image, got 3 of other kinds: .*empty\.png .*; .*text\.png .*; .*gone"
+        ValueError, match=r"got 3 of other kinds, such as .*empty\.png: .*; .*text\.png: .*; .*gone\.png"
     ):
         predict(SeesColours(), files, tmp_path / "out", **OPTIONS)
     assert not (tmp_path / "out").exists()
     done = predict(SeesColours(), [*files, save(tmp_path / "x.png", 0)], tmp_path / "out", **OPTIONS)
     assert (done.images, done.detections) == (1, 2) and len(done.refused) == 3
-    assert done.refused[1] == f"{tmp_path}/text.png must be an image that OpenCV reads, got 8 bytes of another kind"
+    assert done.refused[1] == f"{files[1]}: the file must be a whole image that OpenCV reads, got none"
 
 
 def test_options_reach_the_detections(tmp_path):
@@ -175,7 +176,7 @@ def test_find_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("channels", "kind"), [(1, np.uint8), (4, np.uint8), (3, np.uint16)])
 def test_images_of_every_kind(tmp_path, channels, kind):
     cv2.imwrite(str(tmp_path / "x.png"), np.full((20, 30, channels), np.iinfo(kind).max, kind))
-    image = read_image(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png", turn=True)
     assert image.shape == (20, 30, 3) and image.dtype == np.uint8 and (image == 255).all()
 
 
@@ -184,9 +185,11 @@ def test_images_are_turned_as_exif_says(tmp_path):
     exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # orientation 6: turn to the right
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     (tmp_path / "x.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
-    image = read_image(tmp_path / "x.jpg")
-    assert image.shape == (64, 48, 3)
-    assert np.abs(image.astype(int) - np.rot90(SCENES[0].image, -1)).mean() < 10
+    predict(SeesColours(), [tmp_path / "x.jpg"], tmp_path, **{**OPTIONS, "height": 64})
+    content = json.loads((tmp_path / "detections.json").read_text())
+    assert [(image["height"], image["width"]) for image in content["images"]] == [(64, 48)]
+    assert content["detections"][0]["bbox"] == pytest.approx([48 - 40, 4, 34, 20], abs=1)
+    assert cv2.imread(str(tmp_path / "x_detections.png")).shape == (512, 384, 3)
 
 
 def test_written_whole(tmp_path):

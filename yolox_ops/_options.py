@@ -13,13 +13,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def canvas_size(text: str) -> int:
-    size = positive(text)
-    if size % 32 or size < 128:
-        raise argparse.ArgumentTypeError(f"must be a multiple of 32, 128 or more, got {size}")
-    return size
-
-
 def image_size(text: str) -> tuple[int, int]:
     """Height and width from "160" or "160x256"."""
     sides = [int(side) if side.isdecimal() else 0 for side in text.split("x")]

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +36,8 @@ def export_onnx(model: YOLOX, path: Path, height: int, width: int, *, batch: int
         ValueError: the model is in training mode, batch is below 1, or what model.raw raises. TypeError: batch is no
             integer. OSError: the file cannot be written. RuntimeError: the file does not give what the model gives.
     """
+    import onnxruntime  # the other format does without
+
     decoder = _Decoder(model)
     cases = _cases(decoder, height, width, batch)
     with written_whole(path) as temporary, _quiet():
@@ -65,10 +66,8 @@ def export_program(model: YOLOX, path: Path, height: int, width: int, *, batch: 
     decoder = _Decoder(model)
     cases = _cases(decoder, height, width, batch)
     with written_whole(path) as temporary, _quiet():
-        torch.export.save(
-            torch.export.export(decoder, (cases[0][0],), dynamic_shapes=_dynamic_shapes(batch)),
-            temporary,
-        )
+        program = torch.export.export(decoder, (cases[0][0],), dynamic_shapes=_dynamic_shapes(batch))
+        torch.export.save(program, temporary)
         return _compare(torch.export.load(temporary).module(), cases)
 
 

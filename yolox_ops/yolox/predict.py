@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from yolox_ops._check import check_eval
 from yolox_ops._files import written_whole
+from yolox_ops.yolox.data.image import read_image
 from yolox_ops.yolox.detect import detect
 from yolox_ops.yolox.drawing import draw
 from yolox_ops.yolox.frames import Frame, Record, as_input, to_records
@@ -101,9 +101,9 @@ def predict(
     refused = []
     for file in tqdm(files, "predict", unit="image", disable=None if progress else True):
         try:
-            image = read_image(file)
+            image = read_image(file, turn=True)
         except (OSError, ValueError) as error:
-            refused.append(str(error))
+            refused.append(f"{file}: {error}")
             continue
         frame = Frame.of(image, height, width, len(images) + 1)
         predictions = model.raw(as_input([frame], weight.device, weight.dtype))
@@ -119,7 +119,8 @@ def predict(
         images.append({"id": frame.image_id, "file_name": str(file), "drawing": drawing.name, **size})
         detections += records
     if not images:
-        raise ValueError(f"one file at least must be an image, got {len(files)} of other kinds: {'; '.join(refused)}")
+        facts = "; ".join(refused[:3])
+        raise ValueError(f"one file at least must be an image, got {len(files)} of other kinds, such as {facts}")
     categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
     with written_whole(out / "detections.json") as temporary:
         content = {"images": images, "categories": categories, "detections": detections}
@@ -133,20 +134,3 @@ def _free_path(folder: Path, stem: str, taken: set[Path]) -> Path:
     path = next(path for name in names if (path := folder.resolve() / name) not in taken)
     taken.add(path)
     return folder / path.name
-
-
-def read_image(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8, BGR, turned as its EXIF data says.
-
-    Raises:
-        ValueError: OpenCV finds no image in the file. OSError: it cannot be read.
-    """
-    content = np.fromfile(path, np.uint8)
-    rule = f"{path} must be an image that OpenCV reads"
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
-    except cv2.error as error:
-        raise ValueError(f"{rule}, got {error}") from error
-    if image is None:
-        raise ValueError(f"{rule}, got {len(content)} bytes of another kind")
-    return image

@@ -1,11 +1,13 @@
 """An image file as pixels, or an error that says why not."""
 
+import os
+
 import cv2
 import numpy as np
 
 
-def read_image(path: str) -> np.ndarray:
-    """[H, W, 3] uint8, BGR, as the file stores the pixels, whatever its EXIF orientation.
+def read_image(path: str | os.PathLike, *, turn: bool = False) -> np.ndarray:
+    """[H, W, 3] uint8, BGR, as the file stores the pixels, or turned as its EXIF orientation says.
 
     Raises:
         OSError: the file cannot be read. ValueError: it is no whole image that OpenCV reads.
@@ -14,8 +16,9 @@ def read_image(path: str) -> np.ndarray:
         data = file.read()
     if data.startswith(b"\xff\xd8") and not _has_end(data):
         raise ValueError("the JPEG must have an end, got a file that was cut off")
+    flags = cv2.IMREAD_COLOR if turn else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:  # of no bytes, or too many pixels
         raise ValueError(f"the file must be an image, got {error.err}") from error
     if image is None:
