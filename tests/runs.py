@@ -43,3 +43,12 @@ def train(folder: Path, *words: str, ranks: int = 0, **options) -> subprocess.Po
 
 def checkpoint(folder: Path, name: str = "last.pt") -> dict:
     return torch.load(folder / name, weights_only=True)
+
+
+def equal(one, two):
+    """Whether two checkpoints hold the same bits."""
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(equal, one, two))
+    return torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two

@@ -1,0 +1,101 @@
+"""A run that is killed ends as it would have, and two processes are one."""
+
+import random
+import signal
+import time
+
+import pytest
+import torch
+from runs import WORDS, checkpoint, equal, train, trainer
+
+from yolox_ops.yolox.train.log import Table, read
+
+LONGER = ("--epochs", "8", "--eval-every", "4")
+
+
+def rows(folder, name="steps.csv"):
+    """A table but for the time that steps took."""
+    return [{k: v for k, v in row.items() if k != "seconds_per_step"} for row in read(folder / name)]
+
+
+def test_an_interrupted_evaluation_is_done_again(tmp_path, monkeypatch):
+    """As by a kill between the row of an epoch and the checkpoint that says it is there."""
+    trainer(tmp_path / "whole").run(progress=False)
+    run = trainer(tmp_path / "cut")
+    save = run.save
+
+    def interrupt():
+        if run.evaluated == 8:
+            raise KeyboardInterrupt
+        save()
+
+    monkeypatch.setattr(run, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(progress=False)
+    assert [row["step"] for row in read(tmp_path / "cut" / "epochs.csv")] == [8]
+    trainer(tmp_path / "cut", resume=True).run(progress=False)
+    assert str(rows(tmp_path / "cut", "epochs.csv")) == str(rows(tmp_path / "whole", "epochs.csv"))
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert equal(checkpoint(tmp_path / "cut"), checkpoint(tmp_path / "whole"))
+
+
+def test_killed_at_any_moment_it_ends_as_it_would_have(tmp_path):
+    """kill -9 at three moments, each a step or some further on than the last."""
+    random.seed(time.time_ns())
+    often = ("--save-every", "1", "--workers", "1")
+    killed, ends = tmp_path / "killed", []
+    assert train(tmp_path, *WORDS, *LONGER, *often, "--out", "whole").wait() == 0
+    for _ in range(3):
+        before = checkpoint(killed)["step"] if (killed / "last.pt").exists() else 0
+        process = train(tmp_path, *often, *where(killed))
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if (killed / "last.pt").exists() and checkpoint(killed)["step"] > before:
+                time.sleep(random.uniform(0, 0.3))
+                break
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        ends.append(process.wait())
+    assert ends == [-signal.SIGKILL] * 3
+    assert train(tmp_path, *often, *where(killed)).wait() == 0
+    whole = tmp_path / "whole"
+    assert equal(checkpoint(killed), checkpoint(whole))
+    assert equal(checkpoint(killed, "best.pt"), checkpoint(whole, "best.pt"))
+    assert str(rows(killed, "epochs.csv")) == str(rows(whole, "epochs.csv"))  # NaN is not itself
+    assert rows(killed) == rows(whole)
+
+
+def where(folder):
+    """A new run in the folder, or on with the one that is there."""
+    begun = (folder / "last.pt").exists()
+    return ("--resume", folder.name) if begun else (*WORDS, *LONGER, "--out", folder.name)
+
+
+def test_two_processes_are_one(tmp_path):
+    """By torchrun over gloo. Norms are frozen, for each process norms by its own images, on one GPU as on many."""
+    words = (*WORDS, "--freeze-norm", "--no-multiscale", "--workers", "0", "--epochs", "2", "--no-aug-epochs", "0")
+    alone, two = train(tmp_path, *words, "--out", "one"), train(tmp_path, *words, "--out", "two", ranks=2)
+    assert alone.wait() == 0 and two.wait() == 0
+    one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
+    for kind in ("raw", "model"):
+        for name, value in one[kind].items():
+            torch.testing.assert_close(two[kind][name], value, rtol=1e-3, atol=1e-5, msg=f"{kind} {name}")
+    for name in ("steps.csv", "epochs.csv"):
+        for mine, theirs in zip(rows(tmp_path / "one", name), rows(tmp_path / "two", name), strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+def test_tables_forget_what_a_resumed_run_does_again(tmp_path):
+    path = tmp_path / "table.csv"
+    table = Table(path, ("step", "value"), 0)
+    for step in range(1, 5):
+        table.add(step, step / 3)
+    with path.open("a") as file:
+        file.write("5,1.")  # the process ended here
+    assert [row["step"] for row in read(path)] == [1, 2, 3, 4]
+    Table(path, ("step", "value"), 2).add(3, 7.0)
+    assert read(path) == [
+        {"step": 1, "value": pytest.approx(1 / 3)},
+        {"step": 2, "value": pytest.approx(2 / 3)},
+        {"step": 3, "value": 7.0},
+    ]
