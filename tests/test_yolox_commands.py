@@ -8,12 +8,13 @@ import cv2
 import pytest
 import torch
 from models import confident
-from painted import CLASSES, Painted
+from painted import CLASSES, Painted, annotation
 
 from yolox_ops.cli import main
 from yolox_ops.yolox import open_model, yolox_nano
 from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.evaluate import evaluate
+from yolox_ops.yolox.evaluate import evaluate, predict_records
+from yolox_ops.yolox.predict import predict
 
 
 def save(path, class_names, **settings):
@@ -31,14 +32,19 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def painted(tmp_path):
-    """A checkpoint whose classes are in another order than the categories' ids, and its data as files."""
+    """A checkpoint whose classes are in another order than the categories' ids, images, and as their ground truth what
+    the model finds in 96 x 64 with an IoU threshold of 0.1."""
     data = Painted((48, 64, [(0, 4, 6, 24, 40), (2, 40, 0, 64, 20)]), (60, 20, [(1, 3, 10, 18, 58)]))
+    checkpoint = save(tmp_path / "best.pt", list(CLASSES))
+    options = {"height": 96, "width": 64, "iou_threshold": 0.1}
+    found = predict_records(open_model(checkpoint)[0], data, range(2), **options)["hard"]
     content = data.coco()
+    content["annotations"] = [annotation(i, r["image_id"], r["category_id"], r["bbox"]) for i, r in enumerate(found, 1)]
     for i, image in enumerate(content["images"]):
         image["file_name"] = f"{i}.png"
         assert cv2.imwrite(str(tmp_path / f"{i}.png"), data[i].image)
     (tmp_path / "truth.json").write_text(json.dumps(content))
-    return save(tmp_path / "best.pt", list(CLASSES)), tmp_path / "truth.json", data
+    return checkpoint, tmp_path / "truth.json"
 
 
 def rows(printed):
@@ -55,7 +61,7 @@ def shown(value):
 def test_eval_of_digits(digits, capsys):
     assert main(["eval", digits, "--data", "digits", "--count", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "yolox_nano, 64 x 64, 3 images on cpu" in printed
+    assert printed.startswith("digits, val: 3 images of 64 x 64") and "yolox_nano, 64 x 64, 3 images on cpu" in printed
     data, model = Digits("val", images=3, height=64, width=64), open_model(digits)[0]
     expected = evaluate(model, data, height=64, width=64, methods=("hard", "linear", "gaussian"))
     table = rows(printed)
@@ -66,21 +72,31 @@ def test_eval_of_digits(digits, capsys):
 
 
 def test_eval_of_a_json_matches_classes_by_name(painted, capsys):
-    checkpoint, truth, data = painted
-    options = ["--size", "96x64", "--nms", "mean_gaussian", "--score-threshold", "0.001", "--iou-threshold", "0.2"]
-    assert main(["eval", checkpoint, "--data", str(truth), *options, "--batch", "1"]) == 0
+    checkpoint, truth = painted
+    words = ["eval", checkpoint, "--data", str(truth), "--size", "96x64", "--nms", "hard", "--batch", "2"]
+    assert main([*words, "--iou-threshold", "0.1"]) == 0
     printed = capsys.readouterr().out
-    assert "yolox_nano, 96 x 64, 2 images on cpu" in printed
-    options = {"methods": ["mean_gaussian"], "score_threshold": 0.001, "iou_threshold": 0.2, "batch": 1}
-    expected = evaluate(open_model(checkpoint)[0], data, height=96, width=64, **options)["mean_gaussian"]
-    assert rows(printed)["mean_gaussian"][:3] == [shown(n) for n in expected[:3]]
-    assert rows(printed)["mean_gaussian"][6] == shown(expected.ar100) != "0.000"
+    assert printed.startswith(f"{truth}: 2 images, ") and "yolox_nano, 96 x 64, 2 images on cpu" in printed
+    assert rows(printed)["hard"][:3] == ["1.000"] * 3 and rows(printed)["hard"][6] == "1.000"
+    for others in ([], ["--iou-threshold", "0.1", "--amp"], ["--iou-threshold", "0.1", "--score-threshold", "0.9"]):
+        assert main([*words, *others]) == 0
+        assert 0 < float(rows(capsys.readouterr().out)["hard"][0]) < 1
+
+
+def test_eval_refuses_bad_records(painted):
+    checkpoint, truth = painted
+    content = json.loads(truth.read_text())
+    content["annotations"][0]["bbox"] = [0, 0, -1, 5]
+    truth.write_text(json.dumps(content))
+    assert main(["eval", checkpoint, "--data", str(truth)]) == 0
+    with pytest.raises(SystemExit, match=r"must hold no bad record .*, got 1"):
+        main(["eval", checkpoint, "--data", str(truth), "--on-bad", "refuse"])
 
 
 def test_predict(painted, capsys, tmp_path):
-    checkpoint, truth, _ = painted
+    checkpoint, truth = painted
     out = tmp_path / "out"
-    words = ["--out", str(out), "--score-threshold", "0.6", "--nms", "linear"]
+    words = ["--out", str(out), "--score-threshold", "0.6", "--iou-threshold", "0.3", "--nms", "linear"]
     assert main(["predict", checkpoint, str(tmp_path / "?.png"), str(truth), *words]) == 0
     printed = capsys.readouterr().out
     content = json.loads((out / "detections.json").read_text())
@@ -88,7 +104,11 @@ def test_predict(painted, capsys, tmp_path):
     assert f"passed over: {truth}: the file must be a whole image" in printed
     assert f"{len(found)} detections in 2 images; 1 files were no images" in printed
     assert [category["name"] for category in content["categories"]] == list(CLASSES)
-    assert found and min(d["score"] for d in found) >= 0.6
+    model, files = open_model(checkpoint)[0], [tmp_path / "0.png", tmp_path / "1.png"]
+    options = {"class_names": CLASSES, "height": 64, "width": 96, "score_threshold": 0.6, "iou_threshold": 0.3}
+    predict(model, files, tmp_path / "same", method="linear", **options)
+    assert json.loads((tmp_path / "same" / "detections.json").read_text()) == content
+    assert predict(model, files, tmp_path / "same", method="hard", **options).detections != len(found)
     assert {path.name for path in out.iterdir()} == {"0_detections.png", "1_detections.png", "detections.json"}
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: types of arguments, and the hint which extra to install."""
+"""What the commands share: types of arguments, and how they end where a user can put something right."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -39,3 +39,12 @@ def needs_extra(subject: str, extra: str, modules: Sequence[str]) -> Iterator[No
         if missing not in modules:
             raise
         raise SystemExit(f"{subject} needs {missing}: pip install '.[{extra}]' in the yolox_ops checkout") from error
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Files and values that a user can put right end the command with a message."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"yolox-ops: {error}") from error

@@ -2,11 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from yolox_ops._options import image_size, needs_extra, positive, usable_device
+from yolox_ops._options import image_size, needs_extra, positive, told, usable_device
 from yolox_ops.ops.soft_nms import METHODS
 from yolox_ops.yolox.checkpoint import Settings, open_model
 from yolox_ops.yolox.model import MODELS, YOLOX
@@ -82,15 +81,6 @@ def _add_nms(parser: argparse.ArgumentParser, *, score_threshold: float) -> None
 
 def batch_size(text: str) -> int | None:
     return None if text == "dynamic" else positive(text)
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Files and values that a user can put right end the command with a message."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"yolox-ops: {error}") from error
 
 
 def opened(args: argparse.Namespace) -> tuple[YOLOX, Settings]:
