@@ -144,7 +144,7 @@ def test_errors_of_the_command(tmp_path, capsys, monkeypatch, words, message):
     from yolox_ops.cli import main
 
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((SystemExit, ValueError, OSError)) as error:
+    with pytest.raises(SystemExit) as error:
         main(["train", *words])
     assert message in str(error.value) + capsys.readouterr().err
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from yolox_ops._options import told
 from yolox_ops.yolox.checkpoint import load_checkpoint
 from yolox_ops.yolox.data.open import open_dataset
 from yolox_ops.yolox.train.plots import draw_curves
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     del given["run"]
     here = {name: given.pop(name) for name in ("device", "workers", "save_every", "progress")}
     with joined(here.pop("device")) as ranks:
-        trainer = resumed(given, ranks, here) if given.get("resume") else begun(given, ranks, here)
+        with told():
+            trainer = resumed(given, ranks, here) if given.get("resume") else begun(given, ranks, here)
         trainer.run(progress=here["progress"])
         if ranks.first:
             print(f"wrote {draw_curves(trainer.folder)}")
