@@ -125,6 +125,17 @@ def test_losses_are_yolox_loss(model, l1):
     assert (got.l1 > 0) == l1
 
 
+def test_a_training_step_is_one_graph(model):
+    """Forward, assignment, loss and backward, without a break."""
+    x, wanted = images(), targets()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    got, expected = compiled(x, wanted, l1=True), model(x, wanted, l1=True)
+    torch.testing.assert_close(tuple(got), tuple(expected), rtol=1e-4, atol=1e-4)
+    weight = model.head.stems[0].conv.weight
+    gradients = [torch.autograd.grad(loss.total, weight)[0] for loss in (got, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
 def test_targets_are_centre_and_size():
     wanted = targets()
     assert wanted.gt_boxes.tolist() == [[[24, 32, 32, 48], [80, 55, 40, 70]], [[0, 0, 0, 0], [0, 0, 0, 0]]]
