@@ -58,6 +58,21 @@ def test_the_pipeline_keeps_boxes_on_objects(height, width, mosaic_prob):
     assert compared > (5 if mosaic_prob else 35)
 
 
+@pytest.mark.parametrize(("flip_prob", "mirrored"), [(0.0, False), (1.0, True)])
+def test_what_must_not_be_mirrored_is_not_mirrored_in_a_blend_either(monkeypatch, flip_prob, mirrored):
+    calls = []
+
+    def watched(sample):
+        calls.append(sample)
+        return flip(sample)
+
+    monkeypatch.setattr("yolox_ops.yolox.data.augment.flip", watched)
+    rng = np.random.default_rng(3)
+    for seed in range(10):
+        run([random_sample(rng, [0, 1])], Augmentation(flip_prob=flip_prob), seed)
+    assert len(calls) == 20 * mirrored  # the other of the blend, then the whole
+
+
 def test_a_seed_gives_one_sample_whatever_else_is_random():
     rng = np.random.default_rng(4)
     samples = [random_sample(rng, [0, 1, 2]) for _ in range(6)]

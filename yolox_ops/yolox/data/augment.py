@@ -30,7 +30,7 @@ class Augmentation:
         translate: it moves by up to this part of the image's size either way.
         mosaic_scale: (low, high) of its scale; below 0.5 the canvas of the mosaic does not fill the image.
         mixup_scale: (low, high) of the other image's size in a blend, of the image's.
-        hsv_prob, flip_prob: of a shift in hue, saturation and value, and of a horizontal flip.
+        hsv_prob, flip_prob: of a shift in hue, saturation and value, and of a horizontal flip, also of a blend's other.
 
     Raises:
         ValueError: a probability is outside [0, 1], an angle or translate is negative, or a scale is not positive and
@@ -96,7 +96,7 @@ def augment(
         )
         if rng.random() < settings.mixup_prob:
             other = _draw_with_objects(dataset, rng)
-            sample = mixup(sample, other, rng, settings.mixup_scale) if other else sample
+            sample = mixup(sample, other, rng, settings.mixup_scale, settings.flip_prob) if other else sample
     else:
         sample = scaled(dataset[index], height, width)
     if rng.random() < settings.hsv_prob:
@@ -188,16 +188,18 @@ def affine(
     return visible(sample._replace(image=image, boxes=boxes))
 
 
-def mixup(sample: Sample, other: Sample, rng: np.random.Generator, scale: tuple[float, float]) -> Sample:
+def mixup(
+    sample: Sample, other: Sample, rng: np.random.Generator, scale: tuple[float, float], flip_prob: float = 0.5
+) -> Sample:
     """The mean of the sample and another, of which all boxes are kept. Megvii's `mixup`, with one scaling for its two.
 
-    The other is letterboxed to the sample's size times a draw from `scale`, flipped at even odds, and cut to the
+    The other is letterboxed to the sample's size times a draw from `scale`, flipped with `flip_prob`, and cut to the
     sample's size at random; where it is smaller it lies at the top left and is black beyond.
     """
     height, width = sample.image.shape[:2]
     factor = rng.uniform(*scale)
     other = letterbox_sample(other, max(int(height * factor), 1), max(int(width * factor), 1))
-    if rng.random() < 0.5:
+    if rng.random() < flip_prob:
         other = flip(other)
     h, w = other.image.shape[:2]
     top, left = -int(rng.integers(max(h - height, 0) + 1)), -int(rng.integers(max(w - width, 0) + 1))
