@@ -77,10 +77,12 @@ struct SpatialOrder {
 };
 
 // The smallest box around two, without area. The hull of no box is empty.
-template <class T>
-YOLOX_OPS_INLINE Box<T> hull_of(const Box<T>& a, const Box<T>& b) {
-  return {smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2), T(0), T(0)};
-}
+struct HullOf {
+  template <class T>
+  YOLOX_OPS_INLINE Box<T> operator()(const Box<T>& a, const Box<T>& b) const {
+    return {smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2), T(0), T(0)};
+  }
+};
 template <class T>
 YOLOX_OPS_INLINE Box<T> empty_hull() {
   constexpr T inf = std::numeric_limits<T>::infinity();
@@ -91,7 +93,7 @@ YOLOX_OPS_INLINE Box<T> empty_hull() {
 template <class T>
 YOLOX_OPS_INLINE Box<T> span_of(const Box<T>& span, const Box<T>& box) {
   const T x = box.x1 + box.x2, y = box.y1 + box.y2;
-  return can_overlap(box) ? hull_of(span, {x, y, x, y, T(0), T(0)}) : span;
+  return can_overlap(box) ? HullOf()(span, Box<T>{x, y, x, y, T(0), T(0)}) : span;
 }
 
 // The op's tensors, checked and dense, and its outputs.

@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kFlatThreads) spatial_codes(Boxes<T> in, int64
   for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
     Box<T> span = empty_hull<T>();
     for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) span = span_of(span, in.load(b, i));
-    span = block_reduce<kFlatThreads>(span, hull_of<T>);
+    span = block_reduce<kFlatThreads>(span, HullOf());
     const SpatialOrder<T> order(span, in.N, (in.N + kWarps - 1) / kWarps);
     for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) codes[b * in.N + i] = order(in.load(b, i));
   }

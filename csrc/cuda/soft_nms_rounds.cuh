@@ -156,10 +156,10 @@ __device__ void select_by_block(const Boxes<T>& in, Board<T>& board, int64_t b, 
     in.selected[b * in.N + index] = T(kUnselected);
     if (here) lead = first_of(lead, Lead<T>{score, static_cast<int32_t>(index), place});
     const Box<T> box = in.load(b, index);
-    if (can_overlap(box)) hull = hull_of(hull, box);
+    if (can_overlap(box)) hull = HullOf()(hull, box);
   }
   lead = warp_reduce(lead, first_of<T>);
-  hull = warp_reduce(hull, hull_of<T>);
+  hull = warp_reduce(hull, HullOf());
 
   for (int64_t round = 0; round < most; ++round) {
     if (lane == 0) {
