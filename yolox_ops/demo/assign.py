@@ -17,6 +17,7 @@ from torch import Tensor
 
 from yolox_ops import Assignment, simota, simota_cost
 from yolox_ops._palette import COLORS
+from yolox_ops._table import table
 from yolox_ops.demo.loop import dynamic_k, simota_loop
 from yolox_ops.yolox.anchors import STRIDES
 from yolox_ops.yolox.data.sample import Batch
@@ -52,7 +53,7 @@ def show_assignment(batch: Batch, predictions: Predictions, path: Path) -> None:
     k = dynamic_k(simota_cost(*inputs).iou) if targets.gt_labels.numel() else targets.gt_labels  # [B, G]
     objects = list_objects(batch.targets, Assignment(*(t.cpu() for t in assignment)), k)
 
-    print(table(objects, strides))
+    print(table(rows_of(objects, strides)))
     print("k: how many anchors the object asks for; positives: how many no other object had cheaper\n")
     for b in range(len(batch.images)):
         print(summary([o for o in objects if o.image == b], b, len(strides)))
@@ -106,16 +107,15 @@ def list_objects(targets: Targets, assignment: Assignment, k: Tensor) -> list[Ob
     return objects
 
 
-def table(objects: Sequence[Object], strides: Tensor) -> str:
-    lines = [["image", "object", "digit", "box", "k", "positives", "mean IoU", *(f"stride {s}" for s in STRIDES)]]
+def rows_of(objects: Sequence[Object], strides: Tensor) -> list[list[str]]:
+    rows = [["image", "object", "digit", "box", "k", "positives", "mean IoU", *(f"stride {s}" for s in STRIDES)]]
     for o in objects:
         width, height = o.box[2:].int().tolist()
         levels = [int((strides[o.anchors] == s).sum()) for s in STRIDES]
         iou = f"{o.iou:.3f}" if len(o.anchors) else "-"
         cells = (o.image, o.row, o.digit, f"{width} x {height}", o.k, len(o.anchors), iou, *levels)
-        lines.append([str(cell) for cell in cells])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
+        rows.append([str(cell) for cell in cells])
+    return rows
 
 
 def summary(objects: Sequence[Object], image: int, anchors: int) -> str:

@@ -2,10 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from yolox_ops._options import image_size, needs_extra, positive, told, usable_device
+from yolox_ops._table import table
 from yolox_ops.ops.soft_nms import METHODS
 from yolox_ops.yolox.checkpoint import Settings, open_model
 from yolox_ops.yolox.model import MODELS, YOLOX
@@ -138,15 +138,6 @@ def run_eval(args: argparse.Namespace) -> int:
         rows.append([method, *cells, f"{1e3 * seconds[method] / len(dataset):.3f}"])
     print(table(rows))
     return 0
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
 
 
 def run_predict(args: argparse.Namespace) -> int:
