@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from yolox_ops._check import check_choice
 from yolox_ops.yolox.anchors import STRIDES
-from yolox_ops.yolox.model import MODELS, YOLOX
+from yolox_ops.yolox.model import MODELS, YOLOX, input_size
 
 SHOWN = 3  # names in an error; one wrong layer tells as much as a hundred
 
@@ -84,7 +84,7 @@ def _settings(path: str | os.PathLike, found: Any, name: str | None, num_classes
     if found is None:
         if name is None:
             raise ValueError(f"the model of {path}, which has no settings, must be named: one of {', '.join(MODELS)}")
-        side = 416 if name in ("yolox_nano", "yolox_tiny") else 640
+        side = input_size(name)
         return Settings(name, tuple(map(str, range(num_classes))), side, side, named=False)
     if not isinstance(found, dict) or (missing := {"model", "class_names", "height", "width"} - found.keys()):
         facts = _list(sorted(missing)) + " missing" if isinstance(found, dict) else type(found).__name__

@@ -115,6 +115,12 @@ def yolox_darknet53(num_classes: int = 80) -> YOLOX:
     return YOLOX(YOLOFPN(), DecoupledHead(num_classes, YOLOFPN.channels, 256, act="lrelu"))
 
 
+SMALL = ("yolox_nano", "yolox_tiny")  # trained at 416 x 416, the others at 640 x 640
 MODELS = {
     build.__name__: build for build in (yolox_nano, yolox_tiny, yolox_s, yolox_m, yolox_l, yolox_x, yolox_darknet53)
 }
+
+
+def input_size(name: str) -> int:
+    """Side in pixels of the square images that Megvii trains a model of MODELS on."""
+    return 416 if name in SMALL else 640

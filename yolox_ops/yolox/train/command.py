@@ -9,9 +9,10 @@ import torch
 from yolox_ops._options import told
 from yolox_ops.yolox.checkpoint import load_checkpoint
 from yolox_ops.yolox.data.open import open_dataset
+from yolox_ops.yolox.model import input_size
 from yolox_ops.yolox.train.plots import draw_curves
 from yolox_ops.yolox.train.ranks import Ranks, joined
-from yolox_ops.yolox.train.recipe import SMALL, Recipe
+from yolox_ops.yolox.train.recipe import Recipe
 from yolox_ops.yolox.train.trainer import Trainer
 
 DATA = {
@@ -103,8 +104,8 @@ def trainer_of(
 
 def recipe_of(given: dict[str, Any], *, digits: bool) -> Recipe:
     """The recipe of the options given, and YOLOX's for the rest; digits are small, and no digit mirrored."""
-    small = given.get("model", Recipe.model) in SMALL
-    height, width = given.pop("size", (160, 160) if digits else (416, 416) if small else (640, 640))
+    side = 160 if digits else input_size(given.get("model", Recipe.model))
+    height, width = given.pop("size", (side, side))
     epochs = given.get("epochs", Recipe.epochs)
     chosen = {"warmup_epochs": min(Recipe.warmup_epochs, epochs // 4), "no_aug_epochs": min(15, epochs // 4)}
     if digits:

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from yolox_ops._check import check_at_least, check_between, check_choice, check_count, check_positive
-from yolox_ops.yolox.model import MODELS
+from yolox_ops.yolox.model import MODELS, SMALL
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-SMALL = ("yolox_nano", "yolox_tiny")
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
