@@ -21,10 +21,9 @@ from yolox_ops.yolox.data.coco_records import (
     words,
 )
 from yolox_ops.yolox.data.image import read_image
+from yolox_ops.yolox.data.letterbox import blank
 from yolox_ops.yolox.data.report import Report
 from yolox_ops.yolox.data.sample import Sample
-
-GREY = 114  # with which YOLOX pads
 
 
 class CocoDataset:
@@ -103,8 +102,7 @@ class CocoDataset:
             image = read_image(os.path.join(self.folder, self._file_names[index]))
         except (OSError, ValueError) as error:
             self._meet("unreadable", index, str(error), f"it is grey now, without its {len(rows)} objects")
-            grey = np.full((height, width, 3), GREY, np.uint8)
-            return Sample(grey, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+            return Sample(blank(height, width), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
         boxes, kept = _clip(_corners(self._bboxes[rows]), np.array(image.shape[1::-1]))
         if image.shape[:2] != (height, width):
             fact = f"must be of {width} x {height} pixels, got {image.shape[1]} x {image.shape[0]}"
