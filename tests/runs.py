@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.train.ranks import joined
+from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.recipe import Recipe
 from yolox_ops.yolox.train.trainer import Trainer
 
@@ -24,12 +24,12 @@ RECIPE = Recipe(
 )
 
 
-def trainer(folder: Path, recipe: Recipe = RECIPE, **options) -> Trainer:
-    """One for `RECIPE`'s data, in this process."""
+def trainer(folder: Path, recipe: Recipe = RECIPE, ranks: Ranks | None = None, **options) -> Trainer:
+    """One for `RECIPE`'s data, in this process, which is alone unless `ranks` says otherwise."""
     size = {"height": recipe.height, "width": recipe.width}
     train, val = Digits("train", images=16, **size), Digits("val", images=4, **size)
-    with joined("cpu") as ranks:
-        return Trainer(recipe, train, val, folder, ranks=ranks, workers=0, **options)
+    ranks = ranks or Ranks(0, 1, torch.device("cpu"))
+    return Trainer(recipe, train, val, folder, ranks=ranks, workers=0, **options)
 
 
 def train(folder: Path, *words: str, ranks: int = 0, **options) -> subprocess.Popen:

@@ -60,6 +60,12 @@ def test_a_loose_box_counts_at_low_iou():
     assert (numbers.ap, numbers.ap50, numbers.ap75, numbers.ap_large) == pytest.approx((0.3, 1, 0, 0.3))
 
 
+def test_a_wrong_detection_counts_at_its_own_size():
+    truth = coco(annotation(1, 0, 5, [10, 10, 20, 20]))
+    numbers = average_precision(truth, [result(0, 5, B, 0.9), result(0, 5, [10, 10, 20, 20], 0.8)])
+    assert (numbers.ap, numbers.ap_small) == pytest.approx((1 / 2, 1))
+
+
 @pytest.mark.parametrize(("iscrowd", "expected"), [(1, 1.0), (0, 51 / 101 / 2)])
 def test_a_detection_in_a_crowd_is_not_wrong(iscrowd, expected):
     truth = coco(annotation(1, 0, 5, A), annotation(2, 0, 5, [100, 0, 90, 90], iscrowd))

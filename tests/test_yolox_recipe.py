@@ -1,13 +1,16 @@
 """The numbers of training: Megvii's schedule, groups and averages, and the plan of the batches."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from yolox_ops.yolox import yolox_nano
-from yolox_ops.yolox.train.batches import Plan
+from yolox_ops.yolox.data.digits import Digits
+from yolox_ops.yolox.train.batches import Augmented, Plan, Request
 from yolox_ops.yolox.train.recipe import Recipe
 
 
@@ -121,6 +124,51 @@ def test_sizes_of_oblong_images():
     assert len(sizes) == 5 and all(width == 2 * height for height, width in sizes)
     fixed = Plan(Recipe("yolox_s", 320, 640, multiscale=False), 100)
     assert {fixed.size(step) for step in range(0, 5000, 10)} == {(320, 640)}
+
+
+class Asked(Digits):
+    """Remembers which images were asked for."""
+
+    def __getitem__(self, index):
+        self.asked = [*getattr(self, "asked", []), index]
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "options", "images"),
+    [
+        (0, {"mosaic": 1.0, "mixup": 0.0}, 4),
+        (0, {"mosaic": 0.0, "mixup": 1.0}, 1),
+        (1, {"model": "yolox_s", "mixup": 0.0}, 4),  # whose mosaic is certain
+        (2, {"mosaic": 1.0, "mixup": 1.0}, 1),  # the last
+    ],
+)
+def test_the_recipe_says_how_images_are_augmented(epoch, options, images):
+    data = Asked("train", images=9, height=96, width=64)
+    augmented = Augmented(data, dataclasses.replace(RECIPE, **options))
+    for image in range(5):
+        data.asked = []
+        sample = augmented[Request(epoch, image, 96, 64)]
+        assert data.asked[0] == image and len(data.asked) == images and sample.image.shape == (96, 64, 3)
+
+
+def test_what_is_drawn_is_new_in_every_epoch_and_the_seeds():
+    data = Digits("train", images=9, height=96, width=64)
+    images = set()
+    for seed in (7, 8):
+        augmented = Augmented(data, dataclasses.replace(RECIPE, seed=seed, mosaic=1.0))
+        for request in (Request(0, 3, 96, 64), Request(1, 3, 96, 64)):
+            sample = augmented[request]
+            assert np.array_equal(sample.image, augmented[request].image)
+            images.add(sample.image.tobytes())
+    assert len(images) == 4
+
+
+def test_a_flip_is_the_recipes():
+    data = Digits("train", images=9, height=96, width=64)
+    recipes = [dataclasses.replace(RECIPE, mosaic=0.0, flip=flip) for flip in (0.0, 1.0)]
+    plain, flipped = (Augmented(data, recipe)[Request(0, 3, 96, 64)] for recipe in recipes)
+    assert np.array_equal(plain.image[:, ::-1], flipped.image) and len(plain.boxes)
 
 
 def test_last_epochs():

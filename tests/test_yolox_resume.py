@@ -6,9 +6,12 @@ import time
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from runs import WORDS, checkpoint, equal, train, trainer
 
 from yolox_ops.yolox.train.log import Table, read
+from yolox_ops.yolox.train.ranks import Ranks
 
 LONGER = ("--epochs", "8", "--eval-every", "4")
 
@@ -83,6 +86,33 @@ def test_two_processes_are_one(tmp_path):
     for name in ("steps.csv", "epochs.csv"):
         for mine, theirs in zip(rows(tmp_path / "one", name), rows(tmp_path / "two", name), strict=True):
             assert theirs == pytest.approx(mine, rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+def evaluating_rank(rank, folder):
+    """One of two processes whose averages have parted, as norms' statistics do; leaves which weights it evaluated on
+    which images."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    run = trainer(folder, ranks=Ranks(rank, 2, torch.device("cpu")))
+    with torch.no_grad():
+        for value in run.average.module.state_dict().values():
+            value += rank
+    seen, truth = [], run.val_set.coco()
+    read = type(run.val_set).__getitem__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run.val_set), "__getitem__", lambda data, i: seen.append(i) or read(data, i))
+        patch.setattr(type(run.val_set), "coco", lambda data: truth)  # which draws every image
+        assert (run.evaluate() is None) == (rank == 1)
+    torch.save({"weights": run.average.module.state_dict(), "seen": seen}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_processes_share_an_evaluation(tmp_path):
+    mp.spawn(evaluating_rank, (tmp_path,), nprocs=2)
+    first, second = (checkpoint(tmp_path, f"{rank}.pt") for rank in range(2))
+    assert equal(first["weights"], trainer(tmp_path).average.module.state_dict())
+    assert equal(first["weights"], second["weights"])
+    assert (first["seen"], second["seen"]) == ([0, 2], [1, 3])
 
 
 def test_tables_forget_what_a_resumed_run_does_again(tmp_path):

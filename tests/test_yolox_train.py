@@ -13,6 +13,7 @@ from torch import nn
 from yolox_ops import simota
 from yolox_ops.yolox import load_checkpoint, yolox_nano
 from yolox_ops.yolox.data.digits import Digits
+from yolox_ops.yolox.evaluate import AveragePrecision
 from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.plots import draw_curves
@@ -24,6 +25,7 @@ def test_steps_are_the_textbooks(tmp_path):
     mine = yolox_nano(10).to(memory_format=torch.channels_last)
     batches = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=torch.device("cpu"))
     speed = {name: torch.zeros_like(p) for name, p in mine.named_parameters()}
+    average = None
     for step, batch in zip(range(3), batches, strict=False):
         mine.load_state_dict(run.model.state_dict())  # rounding may turn an assignment, and then the steps part
         images = batch.images.to(torch.float32, memory_format=torch.channels_last)
@@ -40,7 +42,12 @@ def test_steps_are_the_textbooks(tmp_path):
         torch.testing.assert_close(sums[0], total.detach())
         assert sums[6] == batch.targets.num_gts.sum() > 0
         for name, value in run.model.state_dict().items():
-            torch.testing.assert_close(value, mine.state_dict()[name], rtol=1e-5, atol=1e-6, msg=name)
+            torch.testing.assert_close(value, mine.state_dict()[name], rtol=1e-5, atol=1e-6)
+        weights = {name: value.detach().clone() for name, value in run.model.named_parameters()}
+        kept = 0.9998 * (1 - math.exp(-(step + 1) / 2000)) if step else 0
+        average = {name: kept * (average or weights)[name] + (1 - kept) * now for name, now in weights.items()}
+        for name, value in run.average.module.named_parameters():
+            torch.testing.assert_close(value, average[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_run_leaves_its_files(tmp_path):
@@ -62,7 +69,19 @@ def test_a_run_leaves_its_files(tmp_path):
     assert load_checkpoint(tmp_path / "last.pt", yolox_nano(10)) == []
     assert not equal(last["model"], last["raw"])
     assert draw_curves(tmp_path).stat().st_size > 20_000
-    assert any((tmp_path / "tensorboard").iterdir()) and not list(tmp_path.glob("*.partial"))
+    assert any((tmp_path / "tensorboard").iterdir())
+    files = {"last.pt", "best.pt", "steps.csv", "epochs.csv", "curves.png", "tensorboard"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+
+
+def test_the_best_is_kept(tmp_path, monkeypatch):
+    run = trainer(tmp_path)
+    found = iter([0.5, 0.3])
+    monkeypatch.setattr(run, "evaluate", lambda: AveragePrecision(next(found), *[0.0] * 11))
+    run.run(progress=False)
+    best, last = checkpoint(tmp_path, "best.pt"), checkpoint(tmp_path)
+    assert best["AP"] == last["best"] == 0.5 and not equal(best["model"], last["model"])
+    assert [row["AP"] for row in read(tmp_path / "epochs.csv")] == [0.5, 0.3]
 
 
 def test_workers_after_opencv_had_threads():
@@ -78,10 +97,13 @@ def test_workers_after_opencv_had_threads():
     torch.testing.assert_close((batch.images, *batch.targets), (same.images, *same.targets), rtol=0, atol=0)
 
 
-def test_frozen_norms_and_clipping(tmp_path):
+@pytest.mark.parametrize("scale", [1.0, 128.0])
+def test_frozen_norms_and_clipping(tmp_path, scale):
+    """The gradient is cut as it is, not as fp16's scaled loss has it."""
     run = trainer(
         tmp_path, dataclasses.replace(RECIPE, freeze_norm=True, clip_norm=0.5, momentum=0.0, weight_decay=0.0)
     )
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     run.set_mode()
     (batch, *_) = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=torch.device("cpu"))
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
@@ -107,6 +129,15 @@ def test_half_precision(tmp_path, amp):
         half.one_step(half.model, batch)
     assert all(p.dtype == torch.float32 for p in half.model.parameters())
     assert any(not torch.equal(p, old) for p, old in zip(half.model.parameters(), before, strict=True))
+
+
+def test_the_scale_of_fp16_is_resumed(tmp_path):
+    recipe = dataclasses.replace(RECIPE, amp="fp16")
+    run = trainer(tmp_path, recipe)
+    run.scaler.load_state_dict(run.scaler.state_dict() | {"scale": 32.0, "_growth_tracker": 5})
+    run.save()
+    resumed = trainer(tmp_path, recipe, resume=True)
+    assert resumed.scaler.state_dict() == run.scaler.state_dict() and resumed.scaler.get_scale() == 32
 
 
 def test_losses_that_are_not_finite_end_the_run(tmp_path):
