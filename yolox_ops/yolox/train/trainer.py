@@ -73,6 +73,7 @@ class Trainer:
 
         torch.manual_seed(recipe.seed)
         model = MODELS[recipe.model](len(train.class_names))
+        # torch's annotations do not know this form of to().
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = recipe.average(self.model)
         self.optimizer = recipe.optimizer(self.model)
