@@ -65,8 +65,8 @@ def verify(find, op: str, *args) -> None:
 def test_simota(benchmark, find, batch):
     benchmark.group = f"simota {batch} N=8400 C=80 gts=1..50"
     args = *scene(COUNTS[batch]), *RULE
-    verify(find, "simota", *args, 10)
-    time_replays(benchmark, find("simota"), *to_gpu(args), 10)
+    verify(find, "simota", *args, 10, "down")
+    time_replays(benchmark, find("simota"), *to_gpu(args), 10, "down")
 
 
 def test_simota_megvii(benchmark):
@@ -99,7 +99,7 @@ def test_simota_cost(benchmark, find):
 def test_dynamic_k_match(benchmark, find):
     benchmark.group = "dynamic_k_match B=16"
     inputs = scene(COUNTS["B=16"])
-    args = *yolox_ops.simota_cost(*inputs), inputs[-1], 10
+    args = *yolox_ops.simota_cost(*inputs), inputs[-1], 10, "down"
     verify(find, "dynamic_k_match", *args)
     time_replays(benchmark, find("dynamic_k_match"), *to_gpu(args))
 

@@ -115,5 +115,8 @@ YOLOX_OPS_INLINE double log_scaled(double x, int k) { return ::log(x) + k * 0.69
 
 YOLOX_OPS_INLINE float sqrt_(float x) { return ::sqrtf(x); }
 YOLOX_OPS_INLINE double sqrt_(double x) { return ::sqrt(x); }
+// To the nearest integer, half to even.
+YOLOX_OPS_INLINE float rint_(float x) { return ::rintf(x); }
+YOLOX_OPS_INLINE double rint_(double x) { return ::rint(x); }
 
 }  // namespace yolox_ops

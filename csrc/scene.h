@@ -69,10 +69,22 @@ inline void check_match(const Tensor& cost, const Tensor& iou, const std::option
   check(topk >= 1, "topk must be at least 1, got ", topk);
 }
 
+inline Candidates parse_candidates(const std::string& candidates) {
+  if (candidates == "center") return Candidates::kCenter;
+  if (candidates == "box_or_center") return Candidates::kBoxOrCenter;
+  check(candidates == "all", "candidates must be 'center', 'box_or_center' or 'all', got '", candidates, "'");
+  return Candidates::kAll;
+}
+
+// Whether k is rounded to the nearest integer.
+inline bool parse_rounding(const std::string& k_rounding) {
+  check(k_rounding == "down" || k_rounding == "nearest", "k_rounding must be 'down' or 'nearest', got '", k_rounding,
+        "'");
+  return k_rounding == "nearest";
+}
+
 inline Rule parse_rule(double center_radius, const std::string& candidates, double outside_penalty, double cls_weight,
-                       double iou_weight, double iou_eps, int64_t topk) {
-  check(candidates == "center" || candidates == "box_or_center",
-        "candidates must be 'center' or 'box_or_center', got '", candidates, "'");
+                       double iou_weight, double iou_eps, int64_t topk, const std::string& k_rounding) {
   check(center_radius > 0 && center_radius < std::numeric_limits<double>::infinity(),
         "center_radius must be positive and finite, got ", center_radius);
   check_between(outside_penalty, "outside_penalty", 0, 1e9);
@@ -80,7 +92,8 @@ inline Rule parse_rule(double center_radius, const std::string& candidates, doub
   check_between(iou_weight, "iou_weight", 0, 1e6);
   check_between(iou_eps, "iou_eps", 1e-30, 1);
   check(topk >= 1, "topk must be at least 1, got ", topk);
-  return {center_radius, candidates == "box_or_center", outside_penalty, cls_weight, iou_weight, iou_eps, topk};
+  return {center_radius, parse_candidates(candidates), outside_penalty, cls_weight, iou_weight, iou_eps,
+          topk,          parse_rounding(k_rounding)};
 }
 
 }  // namespace yolox_ops

@@ -7,14 +7,22 @@
 
 namespace yolox_ops {
 
+// Which anchors are candidates, and which of them pay no penalty:
+//   kCenter       those in the centre region, and the same
+//   kBoxOrCenter  those in the box or the centre region; those in both
+//   kAll          all; those within a circle
+enum class Candidates { kCenter, kBoxOrCenter, kAll };
+
 struct Rule {
-  double center_radius;  // in strides
-  bool or_box;           // candidates may lie in the box or the centre region, and are unpenalised in both
+  double center_radius;  // in strides, in pixels for kAll
+  Candidates candidates;
   double outside_penalty;
   double cls_weight;
   double iou_weight;
   double iou_eps;
   int64_t topk;
+  bool to_nearest;  // k is the sum of overlaps to the nearest integer, half to even, and may be 0; else cut off, at
+                    // least 1
 };
 
 // A ground truth: centre and size, as the geometry test wants it.
@@ -23,16 +31,26 @@ struct Target {
   T cx, cy, w, h;
 };
 
-// Where an anchor lies for a ground truth. Every comparison is strict.
+// Where an anchor lies for a ground truth. Every comparison is strict but the circle's.
 enum Place : uint8_t { kNowhere = 0, kOutside = 1, kInside = 2 };  // kOutside: a candidate that pays the penalty
 
-// x, y: the anchor's centre; reach = center_radius * stride.
+// How far from an anchor's centre the centre of a ground truth may lie.
 template <class T>
-YOLOX_OPS_INLINE uint8_t place(T x, T y, T reach, const Target<T>& gt, bool or_box) {
+YOLOX_OPS_INLINE T reach_of(T stride, const Rule& rule) {
+  return static_cast<T>(rule.center_radius) * (rule.candidates == Candidates::kAll ? T(1) : stride);
+}
+
+// x, y: the anchor's centre; reach as above.
+template <class T>
+YOLOX_OPS_INLINE uint8_t place(T x, T y, T reach, const Target<T>& gt, Candidates candidates) {
+  if (candidates == Candidates::kAll) {
+    const T dx = x - gt.cx, dy = y - gt.cy, square = dx * dx + dy * dy;
+    return square <= reach * reach ? kInside : square == square ? kOutside : kNowhere;
+  }
   const int center = (x > gt.cx - reach) & (x < gt.cx + reach) & (y > gt.cy - reach) & (y < gt.cy + reach);
   const T half_w = gt.w * T(0.5), half_h = gt.h * T(0.5);
   const int box = (x > gt.cx - half_w) & (x < gt.cx + half_w) & (y > gt.cy - half_h) & (y < gt.cy + half_h);
-  return static_cast<uint8_t>(or_box ? center + box : 2 * center);
+  return static_cast<uint8_t>(candidates == Candidates::kBoxOrCenter ? center + box : 2 * center);
 }
 
 // Class cost of score p = sqrt(sigmoid(c) sigmoid(o)), c and o logits. With s = (1 + e^-c)(1 + e^-o) - 1,
@@ -114,6 +132,15 @@ YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, c
   const T sum = static_cast<T>(score.negatives + static_cast<double>(swap));
   const T cls = sum < T(0) ? T(0) : sum;
   return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);
+}
+
+// How many of `most` anchors a ground truth takes, whose largest overlaps add up to `sum`.
+template <class T>
+YOLOX_OPS_INLINE int64_t dynamic_k(T sum, int64_t most, bool to_nearest) {
+  const T whole = to_nearest ? rint_(sum) : sum;
+  const int64_t least = to_nearest || most == 0 ? 0 : 1;
+  const int64_t k = whole < static_cast<T>(most) ? static_cast<int64_t>(whole) : most;
+  return k < least ? least : k;
 }
 
 // What stands in an anchor's place for a ground truth before conflicts are settled.

@@ -11,9 +11,13 @@ def preference(cost: float, index: int) -> tuple[bool, float, int]:
     return (math.isnan(cost), 0.0 if math.isnan(cost) else cost, index)
 
 
-def dynamic_k(iou_row: Sequence[float], topk: int) -> int:
+def dynamic_k(iou_row: Sequence[float], topk: int, k_rounding: str = "down") -> int:
     top = sorted((0.0 if math.isnan(x) else x for x in iou_row), reverse=True)[:topk]
-    return max(1, int(sum(top)))
+    return rounded(sum(top), k_rounding)
+
+
+def rounded(total: float, k_rounding: str) -> int:
+    return max(1, int(total)) if k_rounding == "down" else round(total)  # half to even
 
 
 def cheapest(cost_row: Sequence[float], k: int) -> list[int]:
@@ -28,12 +32,14 @@ def cheapest_gt(cost: Matrix, j: int) -> int:
     return min(able, key=lambda i: preference(cost[i][j], i))
 
 
-def dynamic_k_match(cost: Matrix, iou: Matrix, topk: int = 10) -> tuple[list[int], list[float], int]:
+def dynamic_k_match(
+    cost: Matrix, iou: Matrix, topk: int = 10, k_rounding: str = "down"
+) -> tuple[list[int], list[float], int]:
     """matched_gt [N] with -1 for background, matched_iou [N], num_fg."""
     N = len(cost[0]) if cost else 0
     takers: list[list[int]] = [[] for _ in range(N)]
     for i, row in enumerate(cost):
-        for j in cheapest(row, dynamic_k(iou[i], topk)):
+        for j in cheapest(row, dynamic_k(iou[i], topk, k_rounding)):
             takers[j].append(i)
     matched_gt, matched_iou = [-1] * N, [0.0] * N
     for j, gts in enumerate(takers):

@@ -3,7 +3,7 @@ next to each other) either answer is accepted, and counted; everything else must
 
 import math
 
-from python_ref.dynamic_k_match import cheapest, cheapest_gt, dynamic_k, dynamic_k_match, preference
+from python_ref.dynamic_k_match import cheapest, cheapest_gt, dynamic_k_match, preference, rounded
 
 NEAR = 1e-5
 
@@ -15,10 +15,12 @@ def near(cost: float, other: float, penalty: float) -> bool:
     return cost == other or abs(cost - other) <= NEAR * max(1.0, size / 10)
 
 
-def possible_picks(cost_row: list[float], iou_row: list[float], topk: int, penalty: float) -> tuple[set[int], set[int]]:
+def possible_picks(
+    cost_row: list[float], iou_row: list[float], topk: int, k_rounding: str, penalty: float
+) -> tuple[set[int], set[int]]:
     """Anchors that a ground truth must take, and those that it may take."""
     total = sum(sorted(iou_row, reverse=True)[:topk])
-    ks = {dynamic_k(iou_row, topk), max(1, int(total - NEAR)), max(1, int(total + NEAR))}
+    ks = {rounded(t, k_rounding) for t in (total - NEAR, total, total + NEAR)}
     must, may = None, set()
     for k in ks:
         picks = cheapest(cost_row, k)
@@ -33,14 +35,19 @@ def possible_picks(cost_row: list[float], iou_row: list[float], topk: int, penal
 
 
 def check_matching(
-    matched_gt: list[int], cost: list[list[float]], iou: list[list[float]], topk: int = 10, penalty: float = 1e6
+    matched_gt: list[int],
+    cost: list[list[float]],
+    iou: list[list[float]],
+    topk: int = 10,
+    penalty: float = 1e6,
+    k_rounding: str = "down",
 ) -> int:
     """Raises AssertionError unless the matching is right; returns how many anchors made use of the allowance. `penalty`
     is the outside_penalty that is in the costs."""
-    exact, _, _ = dynamic_k_match(cost, iou, topk)
+    exact, _, _ = dynamic_k_match(cost, iou, topk, k_rounding)
     if matched_gt == exact:
         return 0
-    picks = [possible_picks(*rows, topk, penalty) for rows in zip(cost, iou, strict=True)]
+    picks = [possible_picks(*rows, topk, k_rounding, penalty) for rows in zip(cost, iou, strict=True)]
     for j, found in enumerate(matched_gt):
         must = {i for i, (sure, _) in enumerate(picks) if j in sure}
         may = {i for i, (_, open_) in enumerate(picks) if j in open_}

@@ -22,6 +22,7 @@ def simota(
     iou_weight: float = 3.0,
     iou_eps: float = 1e-8,
     topk: int = 10,
+    k_rounding: str = "down",
 ) -> tuple[list[int], list[float], int]:
     """matched_gt [N] with -1 for background, matched_iou [N], num_fg."""
     if not gt_boxes:
@@ -41,4 +42,4 @@ def simota(
         iou_weight,
         iou_eps,
     )
-    return dynamic_k_match(cost, iou, topk)
+    return dynamic_k_match(cost, iou, topk, k_rounding)

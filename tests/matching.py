@@ -11,9 +11,11 @@ from yolox_ops.yolox import anchor_grid
 RULES = [
     {},
     {"center_radius": 2.5, "candidates": "box_or_center", "outside_penalty": 1e5},
+    {"candidates": "all", "center_radius": 25.0, "outside_penalty": 1e5, "topk": 20, "k_rounding": "nearest"},
     {"topk": 3, "cls_weight": 0.5, "iou_weight": 1.0, "iou_eps": 1e-3},
     {"topk": 500, "outside_penalty": 2.0, "center_radius": 1.0},
     {"outside_penalty": 0.0},
+    {"topk": 4, "k_rounding": "nearest"},
     # Costs are negative: a penalised pair may win.
     {"outside_penalty": 1.0, "cls_weight": 0.0, "iou_weight": 10.0, "iou_eps": 1.0},
 ]
@@ -21,7 +23,7 @@ RULES = [
 
 def check_against_reference(result, scene: Scene, **rule) -> int:
     """Every image of the result against python_ref; returns how many anchors used the allowance for rounding."""
-    topk = rule.pop("topk", 10)
+    topk, k_rounding = rule.pop("topk", 10), rule.pop("k_rounding", "down")
     used = 0
     for b in range(len(scene.pred_boxes)):
         image = scene.image(b)
@@ -31,7 +33,7 @@ def check_against_reference(result, scene: Scene, **rule) -> int:
             assert set(matched_gt) <= {-1}
             continue
         cost, iou = reference_cost(*image, **rule)
-        used += check_matching(matched_gt, cost, iou, topk, rule.get("outside_penalty", 1e6))
+        used += check_matching(matched_gt, cost, iou, topk, rule.get("outside_penalty", 1e6), k_rounding)
         expected = [0.0 if gt < 0 else iou[gt][j] for j, gt in enumerate(matched_gt)]
         assert_close(result.matched_iou[b], torch.tensor(expected), rtol=1e-6, atol=1e-6)
     return used

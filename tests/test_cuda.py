@@ -31,8 +31,8 @@ def calls(seed: int) -> list[tuple]:
     scores, labels = torch.rand(2, 300), torch.randint(9, (2, 300))
     found = [
         ("simota_cost", (*scene, *RULE)),
-        ("simota", (*scene, *RULE, 10)),
-        ("dynamic_k_match", (cost, iou, scene.num_gts, 10)),
+        ("simota", (*scene, *RULE, 10, "down")),
+        ("dynamic_k_match", (cost, iou, scene.num_gts, 10, "down")),
         ("pairwise_iou", (boxes, others, "xyxy", "ciou")),
         ("pairwise_iou_backward", (torch.rand(2, 300, 200), boxes, others, "xyxy", "giou")),
         ("aligned_iou", (boxes[0], boxes[1], "cxcywh", "diou")),
@@ -136,7 +136,7 @@ def test_bad_input_leaves_the_context_alive(find):
     scene.gt_boxes[3, 2] = math.nan
     scene.num_gts[3] = 10**9
     on_gpu = tree_map_only(torch.Tensor, lambda t: t.cuda(), scene)
-    matched_gt, matched_iou, num_fg = find("simota")(*on_gpu, *RULE, 10)
+    matched_gt, matched_iou, num_fg = find("simota")(*on_gpu, *RULE, 10, "down")
     torch.cuda.synchronize()
     assert num_fg.tolist() == (matched_gt >= 0).sum(1).tolist() and num_fg[1] == 0
     assert not torch.isin(matched_gt[0], torch.tensor([1, 2], device="cuda")).any()

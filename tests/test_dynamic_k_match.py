@@ -25,13 +25,13 @@ def random_case(shape, seed=0, levels=None):
     return cost, iou * cost.isfinite()
 
 
-def check_against_reference(result, cost, iou, num_gts=None, topk=10):
+def check_against_reference(result, cost, iou, num_gts=None, **rule):
     for b in range(len(cost)):
         count = cost.shape[1] if num_gts is None else int(num_gts[b])
         if not count:
             assert (result.matched_gt[b] == -1).all() and result.num_fg[b] == 0
             continue
-        gts, ious, total = reference(cost[b, :count].double().tolist(), iou[b, :count].double().tolist(), topk)
+        gts, ious, total = reference(cost[b, :count].double().tolist(), iou[b, :count].double().tolist(), **rule)
         assert result.matched_gt[b].tolist() == gts
         assert_close(result.matched_iou[b].double(), torch.tensor(ious, dtype=torch.float64), rtol=1e-6, atol=1e-7)
         assert result.num_fg[b] == total
@@ -41,9 +41,25 @@ def check_against_reference(result, cost, iou, num_gts=None, topk=10):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 7), (3, 8, 40), (2, 30, 200), (1, 50, 5)])
 @pytest.mark.parametrize("levels", [None, 4])
 @pytest.mark.parametrize("topk", [1, 4, 10, 1000])
-def test_equals_reference(run, shape, levels, topk):
+@pytest.mark.parametrize("k_rounding", ["down", "nearest"])
+def test_equals_reference(run, shape, levels, topk, k_rounding):
     cost, iou = random_case(shape, seed=topk, levels=levels)
-    check_against_reference(run(cost, iou, topk=topk), cost, iou, topk=topk)
+    rule = {"topk": topk, "k_rounding": k_rounding}
+    check_against_reference(run(cost, iou, **rule), cost, iou, **rule)
+
+
+@each_implementation
+@pytest.mark.parametrize(
+    ("total", "down", "nearest"),
+    [(0.25, 1, 0), (0.5, 1, 0), (0.75, 1, 1), (1.5, 1, 2), (2.5, 2, 2), (2.75, 2, 3), (3.5, 3, 4), (9.0, 5, 5)],
+)
+def test_k_is_cut_off_or_rounded(run, total, down, nearest):
+    """Half to even; never more than there are anchors."""
+    iou = torch.full((1, 1, 5), total / 5, dtype=torch.float64)
+    iou[0, 0, 0] += total - iou.sum()
+    cost = torch.arange(5.0)[None, None]
+    assert run(cost, iou).num_fg.item() == down
+    assert run(cost, iou, k_rounding="nearest").num_fg.item() == nearest
 
 
 @each_implementation
@@ -155,8 +171,10 @@ def test_random_shapes(B, G, N, seed, levels):
 
 def test_registration_and_compile():
     cost, iou = random_case((2, 4, 20))
-    check_registration("dynamic_k_match", cost, iou, None, 10)
-    check_registration("dynamic_k_match", cost.transpose(1, 2), iou.transpose(1, 2), torch.tensor([20, 3]), 3)
+    check_registration("dynamic_k_match", cost, iou, None, 10, "down")
+    check_registration(
+        "dynamic_k_match", cost.transpose(1, 2), iou.transpose(1, 2), torch.tensor([20, 3]), 3, "nearest"
+    )
     check_compiles(dynamic_k_match, cost, iou, torch.tensor([4, 0]))
     assert not dynamic_k_match(cost.requires_grad_(), iou.requires_grad_()).matched_iou.requires_grad
 
@@ -187,3 +205,10 @@ def test_topk_must_be_a_positive_integer():
         dynamic_k_match(torch.rand(1, 3, 4), torch.rand(1, 3, 4), topk=2.5)
     with pytest.raises(ValueError, match="topk must be at least 1, got 0"):
         dynamic_k_match(torch.rand(1, 3, 4), torch.rand(1, 3, 4), topk=0)
+
+
+def test_k_rounding_must_be_known():
+    with pytest.raises(ValueError, match="k_rounding must be one of 'down', 'nearest', got 'up'"):
+        dynamic_k_match(torch.rand(1, 3, 4), torch.rand(1, 3, 4), k_rounding="up")
+    with pytest.raises(ValueError, match="k_rounding must be 'down' or 'nearest', got 'up'"):
+        torch.ops.yolox_ops.dynamic_k_match(torch.rand(1, 3, 4), torch.rand(1, 3, 4), None, 10, "up")

@@ -20,6 +20,7 @@ each_format = pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
 RULES = [
     (1.5, "center", 1e6, 1.0, 3.0, 1e-8),
     (2.5, "box_or_center", 1e5, 0.3, 1.7, 1e-7),
+    (17.0, "all", 1e3, 1.0, 3.0, 1e-8),
 ]
 each_rule = pytest.mark.parametrize("rule", RULES)
 
@@ -63,12 +64,12 @@ def test_costs_have_the_bits_of_cpp(kernel, rule, classes, objectness):
 
 @each_device
 @each_rule
-@pytest.mark.parametrize("topk", [1, 10, 500])
-def test_matches_have_the_bits_of_cpp(kernel, rule, topk):
-    scene = random_scene([3, 0, 12], size=64, seed=topk)
-    check_equals_cpp(kernel, "simota", *scene, *rule, topk)
+@pytest.mark.parametrize("k", [(1, "down"), (10, "nearest"), (500, "down")])
+def test_matches_have_the_bits_of_cpp(kernel, rule, k):
+    scene = random_scene([3, 0, 12], size=64, seed=k[0])
+    check_equals_cpp(kernel, "simota", *scene, *rule, *k)
     cost, iou = by_cpp("simota_cost", *scene, *rule)
-    check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, topk)
+    check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, *k)
 
 
 @each_device
@@ -94,12 +95,12 @@ def test_more_candidates_than_shared_memory_holds(kernel, topk):
     rule = (100.0, *RULES[0][1:])
     cost, iou = by_cpp("simota_cost", *scene, *rule)
     assert (cost[0, 0] < 1e5).sum() > 1024 and (iou[0, 0] > 0).sum() > 1024
-    check_equals_cpp(kernel, "simota", *scene, *rule, topk)
-    check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, topk)
+    check_equals_cpp(kernel, "simota", *scene, *rule, topk, "down")
+    check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, topk, "down")
     crowd = random_scene([300], size=256, seed=2)  # more gts than a tile has threads, too
     cost, _ = by_cpp("simota_cost", *crowd, *RULES[0])
     assert cost[0, 0].isfinite().sum() > 1024
-    check_equals_cpp(kernel, "simota", *crowd, *RULES[0], topk)
+    check_equals_cpp(kernel, "simota", *crowd, *RULES[0], topk, "down")
 
 
 @each_device
@@ -119,7 +120,7 @@ def test_more_tiles_than_a_block_holds(kernel):
         torch.zeros(1, 3, dtype=torch.int64),
         None,
     )
-    check_equals_cpp(kernel, "simota", *scene, *RULES[0], 300)  # so many that every tile matters
+    check_equals_cpp(kernel, "simota", *scene, *RULES[0], 300, "down")  # so many that every tile matters
     cost, _ = by_cpp("simota_cost", *scene, *RULES[0])
     assert cost[0, 0, [0, N - 1]].isfinite().all() and cost[0, 0].isfinite().sum() > 1000
     check_equals_cpp(kernel, "simota_cost", *scene, *RULES[0])
@@ -146,14 +147,14 @@ def test_absent_gts_are_as_if_not_given(kernel, rule):
     scene, own = with_absent_rows(plain)
     counted = scene._replace(gt_boxes=scene.gt_boxes.nan_to_num(), gt_labels=torch.zeros_like(scene.gt_labels))
     candidates = [by_cpp("simota_cost", *s, *rule)[0].isfinite().any(1).sum() for s in (plain, counted)]
-    assert candidates[0] < candidates[1]
+    assert candidates[0] < candidates[1] or rule[1] == "all"
     cost, iou = kernel("simota_cost")(*scene, *rule)
     assert_close((cost[:, own], iou[:, own]), by_cpp("simota_cost", *plain, *rule), rtol=0, atol=0)
     rest = [row for row in range(scene.gt_boxes.shape[1]) if row not in own]
     assert (cost[:, rest] == math.inf).all() and (iou[:, rest] == 0).all()
 
-    matched_gt, *others = kernel("simota")(*scene, *rule, 10)
-    expected_gt, *expected = by_cpp("simota", *plain, *rule, 10)
+    matched_gt, *others = kernel("simota")(*scene, *rule, 10, "down")
+    expected_gt, *expected = by_cpp("simota", *plain, *rule, 10, "down")
     assert torch.equal(matched_gt, torch.where(expected_gt < 0, -1, 2 * expected_gt))
     assert_close(others, expected, rtol=0, atol=0)
 
@@ -165,16 +166,16 @@ def test_num_gts_is_clamped(kernel, dtype):
     clamped = scene._replace(num_gts=torch.tensor([0, 4]))
     cost, iou = by_cpp("simota_cost", *clamped, *RULES[0])
     assert_close(kernel("simota_cost")(*scene, *RULES[0]), (cost, iou), rtol=0, atol=0)
-    expected = by_cpp("simota", *clamped, *RULES[0], 10)
-    assert_close(kernel("simota")(*scene, *RULES[0], 10), expected, rtol=0, atol=0)
-    assert_close(kernel("dynamic_k_match")(cost, iou, scene.num_gts, 10), expected, rtol=0, atol=0)
+    expected = by_cpp("simota", *clamped, *RULES[0], 10, "down")
+    assert_close(kernel("simota")(*scene, *RULES[0], 10, "down"), expected, rtol=0, atol=0)
+    assert_close(kernel("dynamic_k_match")(cost, iou, scene.num_gts, 10, "down"), expected, rtol=0, atol=0)
 
 
 @each_device
 def test_no_class_is_no_gt(kernel):
     scene = random_scene([3], size=32)
     scene = scene._replace(cls_logits=scene.cls_logits[..., :0])
-    matched_gt, _, num_fg = kernel("simota")(*scene, *RULES[0], 10)
+    matched_gt, _, num_fg = kernel("simota")(*scene, *RULES[0], 10, "down")
     assert (matched_gt == -1).all() and num_fg.tolist() == [0]
 
 

@@ -17,6 +17,7 @@ RULES = [
     {"center_radius": 2.5, "candidates": "box_or_center", "outside_penalty": 1e5, "iou_eps": 1e-7},
     {"cls_weight": 0.25, "iou_weight": 1.5, "outside_penalty": 3.0, "iou_eps": 1.0},
     {"iou_eps": 1e-30},
+    {"candidates": "all", "center_radius": 20.0},
 ]
 
 

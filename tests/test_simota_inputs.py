@@ -62,7 +62,7 @@ def test_more_gts_than_anchors(run):
 
 @each_implementation
 @pytest.mark.parametrize("size", [[0.0, 0.0], [-5.0, 9.0], [-5.0, -9.0], [1e-6, 30.0], [1e6, 1e6]])
-@pytest.mark.parametrize("rule", RULES[:2])
+@pytest.mark.parametrize("rule", RULES[:3])
 def test_degenerate_gts(run, size, rule):
     scene = random_scene([4, 4], seed=7)
     scene.gt_boxes[0, 1, 2:] = torch.tensor(size)
@@ -73,7 +73,7 @@ def test_degenerate_gts(run, size, rule):
 @each_implementation
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("field", ["pred_boxes", "cls_logits", "obj_logits"])
-@pytest.mark.parametrize("rule", RULES[:2])
+@pytest.mark.parametrize("rule", RULES[:3])
 def test_bad_predictions_are_the_worst_choice(run, value, field, rule):
     scene = random_scene([4, 6, 4], seed=11)
     clean = run(*scene, **rule)
@@ -209,9 +209,15 @@ GOOD = random_scene([3, 2], size=32)
         ({}, {"topk": True}, TypeError, "topk must be an integer, got True"),
         ({}, {"center_radius": 0}, ValueError, "center_radius must be positive and finite, got 0"),
         ({}, {"center_radius": math.inf}, ValueError, "center_radius must be positive and finite, got inf"),
-        ({}, {"candidates": "box"}, ValueError, "candidates must be one of 'center', 'box_or_center', got 'box'"),
+        (
+            {},
+            {"candidates": "box"},
+            ValueError,
+            "candidates must be one of 'center', 'box_or_center', 'all', got 'box'",
+        ),
         ({}, {"outside_penalty": -1.0}, ValueError, r"outside_penalty must be in \[0, 1e\+09\], got -1.0"),
         ({}, {"outside_penalty": math.inf}, ValueError, r"outside_penalty must be in \[0, 1e\+09\], got inf"),
+        ({}, {"k_rounding": "up"}, ValueError, "k_rounding must be one of 'down', 'nearest', got 'up'"),
         ({}, {"iou_eps": 0.0}, ValueError, r"iou_eps must be in \[1e-30, 1\], got 0.0"),
         ({}, {"iou_weight": math.nan}, ValueError, r"iou_weight must be in \[0, 1e\+06\], got nan"),
         ({}, {"cls_weight": 1e7}, ValueError, r"cls_weight must be in \[0, 1e\+06\], got 10000000.0"),
@@ -223,7 +229,7 @@ def test_errors(change, rule, error, words):
 
 
 def test_the_bare_op_guards_its_memory():
-    rule = (1.5, "center", 1e6, 1.0, 3.0, 1e-8, 10)
+    rule = (1.5, "center", 1e6, 1.0, 3.0, 1e-8, 10, "down")
     for change, words in [
         ({"gt_labels": GOOD.gt_labels[:, :2]}, r"gt_labels must be \[B, G\], got \[2, 2\]"),
         ({"anchor_points": GOOD.anchor_points[:20]}, r"anchor_points must be \[N, 2\], got \[20, 2\]"),
@@ -246,6 +252,7 @@ def test_the_bare_op_guards_its_memory():
         (4, math.nan, "iou_weight must be in"),
         (5, 0.0, "iou_eps must be in"),
         (6, 0, "topk must be at least 1"),
+        (7, "up", "k_rounding must be 'down' or 'nearest'"),
     ]:
         with pytest.raises(ValueError, match=words):
             torch.ops.yolox_ops.simota(*GOOD, *rule[:position], value, *rule[position + 1 :])

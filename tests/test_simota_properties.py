@@ -22,12 +22,13 @@ SCENES = st.builds(
 RULE = st.fixed_dictionaries(
     {
         "center_radius": st.sampled_from([0.5, 1.5, 2.5]),
-        "candidates": st.sampled_from(["center", "box_or_center"]),
+        "candidates": st.sampled_from(["center", "box_or_center", "all"]),
         "outside_penalty": st.sampled_from([0.0, 1.0, 10.0, 1e5, 1e6, 1e9]),
         "cls_weight": st.sampled_from([0.0, 1.0, 1e6]),
         "iou_weight": st.sampled_from([0.0, 3.0, 1e6]),
         "iou_eps": st.sampled_from([1e-30, 1e-8, 1e-3, 1.0]),
         "topk": st.integers(1, 20),
+        "k_rounding": st.sampled_from(["down", "nearest"]),
     }
 )
 
@@ -35,10 +36,10 @@ RULE = st.fixed_dictionaries(
 @settings(max_examples=100, deadline=None)
 @given(SCENES, RULE)
 def test_fused_equals_cost_and_match(scene, rule):
-    topk = rule.pop("topk")
+    k = {name: rule.pop(name) for name in ("topk", "k_rounding")}
     cost, iou = simota_cost(*scene, **rule)
-    matched = dynamic_k_match(cost, iou, scene.num_gts, topk=topk)
-    assert_close(tuple(simota(*scene, **rule, topk=topk)), tuple(matched), rtol=0, atol=0)
+    matched = dynamic_k_match(cost, iou, scene.num_gts, **k)
+    assert_close(tuple(simota(*scene, **rule, **k)), tuple(matched), rtol=0, atol=0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -86,9 +87,9 @@ def test_translation_changes_nothing(scene, dx, dy):
 @pytest.mark.parametrize("counts", [[3, 0], [5]])
 def test_registration(counts):
     scene = random_scene(counts, size=32)
-    check_registration("simota", *scene, 1.5, "center", 1e6, 1.0, 3.0, 1e-8, 10)
+    check_registration("simota", *scene, 1.5, "center", 1e6, 1.0, 3.0, 1e-8, 10, "down")
     moved = tensors(scene, lambda t: t.transpose(0, -1).contiguous().transpose(0, -1))._replace(obj_logits=None)
-    check_registration("simota", *moved, 2.5, "box_or_center", 1e5, 1.0, 3.0, 1e-7, 10)
+    check_registration("simota", *moved, 2.5, "box_or_center", 1e5, 1.0, 3.0, 1e-7, 10, "nearest")
 
 
 def test_compiles_with_parameters_that_vary():

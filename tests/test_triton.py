@@ -25,7 +25,7 @@ def test_more_anchors_than_a_block(op, monkeypatch):
     iou[:, 4, ::3] = math.nan
     monkeypatch.setattr(importlib.import_module(f"yolox_ops.triton.{op}"), "BLOCK", 16)
     assert (cost[:, 0].isfinite().sum(-1) > 32).all()
-    args = (*scene, *BOX_OR_CENTER, 7) if op == "simota" else (cost, iou, scene.num_gts, 7)
+    args = (*scene, *BOX_OR_CENTER, 7, "nearest") if op == "simota" else (cost, iou, scene.num_gts, 7, "nearest")
     check_equals_cpp(triton_launcher, op, *args)
 
 
@@ -42,10 +42,10 @@ def test_order_of_candidates_is_nothing(monkeypatch):
 
     monkeypatch.setattr(module, "launch_candidates", find_backwards)
     monkeypatch.setattr(module, "BLOCK", 8)
-    check_equals_cpp(triton_launcher, "simota", *random_scene([5, 3], size=64), *CENTER, 10)
+    check_equals_cpp(triton_launcher, "simota", *random_scene([5, 3], size=64), *CENTER, 10, "down")
     ties = one_gt([36.0, 36.0, 40.0, 40.0])
     assert by_cpp("simota_cost", *ties, *CENTER)[0].isfinite().sum() > 16
-    check_equals_cpp(triton_launcher, "simota", *ties, *CENTER, 10)
+    check_equals_cpp(triton_launcher, "simota", *ties, *CENTER, 10, "down")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -34,8 +34,8 @@ CASES = {
     "aligned_iou_backward": (GRAD[0, :, 0], BOXES[0], MORE[0, :70], "cxcywh", "ciou"),
     "soft_nms": (*sample(2, 300), *NMS),
     "simota_cost": (*random_scene([3, 5]), *RULE),
-    "dynamic_k_match": (GRAD.double(), GRAD, None, 10),
-    "simota": (*random_scene([3, 5]), *RULE, 10),
+    "dynamic_k_match": (GRAD.double(), GRAD, None, 10, "down"),
+    "simota": (*random_scene([3, 5]), *RULE, 10, "down"),
 }
 
 # Branches that CASES leave out, compiled for one target.
@@ -45,6 +45,8 @@ VARIANTS = [
     ("aligned_iou_backward", DOUBLE),
     ("aligned_iou", (*DOUBLE[1:3], "xyxy", "giou")),
     *(("soft_nms", (*sample(2, 300), method, *NMS[1:])) for method in ("hard", "linear", "gaussian")),
+    ("simota", (*random_scene([3, 5]), 25.0, "all", *RULE[2:], 20, "nearest")),
+    ("dynamic_k_match", (GRAD.double(), GRAD, None, 10, "nearest")),
     ("soft_nms", (*(t.double() for t in sample(2, 300)[:2]), None, "gaussian", 0.5, 0.3, -1.0, 9, "xyxy")),
 ]
 

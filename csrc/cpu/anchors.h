@@ -19,7 +19,7 @@ template <class T>
 class Anchors {
  public:
   // points [N, 2], strides [N]
-  Anchors(const Tensor& points, const Tensor& strides, double center_radius)
+  Anchors(const Tensor& points, const Tensor& strides, const Rule& rule)
       : x(strides.size(0)), y(strides.size(0)), reach(strides.size(0)) {
     const Tensor dense_points = dense(points, kDtype<T>), dense_strides = dense(strides, kDtype<T>);
     const T* point = dense_points.const_data_ptr<T>();
@@ -27,25 +27,25 @@ class Anchors {
     for (size_t j = 0; j < x.size(); ++j) {
       x[j] = point[2 * j];
       y[j] = point[2 * j + 1];
-      reach[j] = static_cast<T>(center_radius) * stride[j];
+      reach[j] = reach_of(stride[j], rule);
     }
     find_levels(stride);
   }
 
   // Calls visit(j, place) for every candidate j of the ground truth, in ascending order.
   template <class Visit>
-  void each_candidate(const Target<T>& gt, bool or_box, const Visit& visit) const {
+  void each_candidate(const Target<T>& gt, Candidates candidates, const Visit& visit) const {
     if (levels_.empty()) {
-      each_in(0, static_cast<int64_t>(x.size()), gt, or_box, visit);
+      each_in(0, static_cast<int64_t>(x.size()), gt, candidates, visit);
       return;
     }
     for (const Level<T>& level : levels_) {
       const T level_reach = reach[level.first];
-      const auto [left, right] = window(gt.cx, gt.w, level.x0, level_reach, level.stride, level.width, or_box);
-      const auto [top, bottom] = window(gt.cy, gt.h, level.y0, level_reach, level.stride, level.height, or_box);
+      const auto [left, right] = window(gt.cx, gt.w, level.x0, level_reach, level.stride, level.width, candidates);
+      const auto [top, bottom] = window(gt.cy, gt.h, level.y0, level_reach, level.stride, level.height, candidates);
       for (int64_t row = top; row < bottom; ++row) {
         const int64_t first = level.first + row * level.width;
-        each_in(first + left, first + right, gt, or_box, visit);
+        each_in(first + left, first + right, gt, candidates, visit);
       }
     }
   }
@@ -54,17 +54,18 @@ class Anchors {
 
  private:
   template <class Visit>
-  void each_in(int64_t begin, int64_t end, const Target<T>& gt, bool or_box, const Visit& visit) const {
+  void each_in(int64_t begin, int64_t end, const Target<T>& gt, Candidates candidates, const Visit& visit) const {
     for (int64_t j = begin; j < end; ++j) {
-      if (const uint8_t found = place(x[j], y[j], reach[j], gt, or_box)) visit(j, found);
+      if (const uint8_t found = place(x[j], y[j], reach[j], gt, candidates)) visit(j, found);
     }
   }
 
   // A range of cells that holds every candidate; wider than it need be, as `place` decides in the end. Written so that
   // NaN and infinities end inside [0, cells].
   static std::pair<int64_t, int64_t> window(double center, double size, double origin, double reach, double stride,
-                                            int64_t cells, bool or_box) {
-    const double half = or_box && size / 2 > reach ? size / 2 : reach;
+                                            int64_t cells, Candidates candidates) {
+    if (candidates == Candidates::kAll) return {0, cells};
+    const double half = candidates == Candidates::kBoxOrCenter && size / 2 > reach ? size / 2 : reach;
     const double low = (center - half - origin) / stride - 1, high = (center + half - origin) / stride + 2;
     const auto cell = [cells](double at) {
       return !(at > 0) ? 0 : at < static_cast<double>(cells) ? static_cast<int64_t>(at) : cells;

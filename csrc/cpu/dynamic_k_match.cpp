@@ -36,7 +36,8 @@ T sum_of_top(const T* overlaps, int64_t n, int64_t q, std::vector<T>& positive) 
 
 template <class T>
 void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t b, int64_t gts, int64_t N,
-                 int64_t topk, Picks& picks, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
+                 int64_t topk, bool to_nearest, Picks& picks, int64_t* matched_gt, float* matched_iou,
+                 int64_t* num_fg) {
   picks.assign(gts, {});
   torch::stable::parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
@@ -48,9 +49,7 @@ void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t
         if (const Preference pair(cost[j], j); pair.rank < 2) scratch.row.push_back(pair);
       }
       const int64_t available = static_cast<int64_t>(scratch.row.size());
-      // An overlap may be anything here, so the sum is bounded before it becomes an integer.
-      const int64_t k = sum < static_cast<T>(available) ? static_cast<int64_t>(sum) : available;
-      const int64_t taken = std::min(std::max(k, int64_t{1}), available);
+      const int64_t taken = dynamic_k(sum, available, to_nearest);
       std::partial_sort(scratch.row.begin(), scratch.row.begin() + taken, scratch.row.end());
       for (int64_t i = 0; i < taken; ++i) picks[g].push_back(scratch.row[i].index);
     }
@@ -75,8 +74,10 @@ void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t
 }
 
 std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Tensor& iou,
-                                                   const std::optional<Tensor>& num_gts, int64_t topk) {
+                                                   const std::optional<Tensor>& num_gts, int64_t topk,
+                                                   std::string k_rounding) {
   check_match(cost, iou, num_gts, topk);
+  const bool to_nearest = parse_rounding(k_rounding);
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
   const std::vector<int64_t> counts = read_counts(num_gts, B, G);
   Tensor matched_gt = torch::stable::new_empty(cost, {B, N}, ScalarType::Long);
@@ -87,7 +88,8 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Ten
   int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
   const auto run = [&](const auto& overlaps) {
     parallel_items<Picks>(B, [&](Picks& picks, int64_t b) {
-      match_image(Reader<double>(cost), overlaps, b, counts[b], N, topk, picks, gts + b * N, ious + b * N, totals + b);
+      match_image(Reader<double>(cost), overlaps, b, counts[b], N, topk, to_nearest, picks, gts + b * N, ious + b * N,
+                  totals + b);
     });
   };
   is_float64(iou) ? run(Reader<double>(iou)) : run(Reader<float>(iou));

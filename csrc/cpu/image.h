@@ -72,7 +72,7 @@ class Image {
     inside.clear();
     inside_begin.assign(1, 0);
     for (int64_t g = 0; g < gts; ++g) {
-      scene->anchors.each_candidate(target(g), scene->rule.or_box, [&](int64_t j, uint8_t found) {
+      scene->anchors.each_candidate(target(g), scene->rule.candidates, [&](int64_t j, uint8_t found) {
         marks_[j] = 1;
         if (found == kInside) inside.push_back(static_cast<int32_t>(j));
       });

@@ -20,7 +20,7 @@ struct Scene {
         pred_boxes(in.pred_boxes),
         cls_logits(in.cls_logits),
         obj_logits(has_obj ? *in.obj_logits : in.pred_boxes),
-        anchors(in.anchor_points, in.strides, rule.center_radius),
+        anchors(in.anchor_points, in.strides, rule),
         labels(B * G),
         counts(read_counts(in.num_gts, B, G)) {
     const Tensor dense_labels = dense(in.gt_labels, ScalarType::Long), dense_boxes = dense(in.gt_boxes, kDtype<T>);

@@ -97,8 +97,8 @@ void pick_all(Matching<T>& m) {
     scratch.top.resize(q);
     for (int64_t g = begin; g < end; ++g) {
       const T sum = simd_sum_of_top(image.gt_box(g), image.boxes.view(), image.size(), scratch.top.data(), q);
-      const int64_t k = std::clamp(static_cast<int64_t>(sum), int64_t{1}, q);
-      pick(image, scratch, g, k, &m.picks[g * q]);
+      const int64_t k = dynamic_k(sum, q, image.scene->rule.to_nearest);
+      if (k > 0) pick(image, scratch, g, k, &m.picks[g * q]);
       m.pick_count[g] = static_cast<int32_t>(k);
     }
   });
@@ -198,10 +198,11 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes, const Tensor
                                           const Tensor& strides, const Tensor& gt_boxes, const Tensor& gt_labels,
                                           const std::optional<Tensor>& num_gts, double center_radius,
                                           std::string candidates, double outside_penalty, double cls_weight,
-                                          double iou_weight, double iou_eps, int64_t topk) {
+                                          double iou_weight, double iou_eps, int64_t topk, std::string k_rounding) {
   const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   in.check_all();
-  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk);
+  const Rule rule =
+      parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1);
   Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);

@@ -54,7 +54,7 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
                                        double iou_weight, double iou_eps) {
   const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   in.check_all();
-  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1);
+  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1, "down");
   const std::initializer_list<int64_t> shape = {pred_boxes.size(0), gt_boxes.size(1), pred_boxes.size(1)};
   Tensor cost = torch::stable::new_empty(pred_boxes, shape, ScalarType::Double);
   Tensor overlap =

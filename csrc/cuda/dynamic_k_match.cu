@@ -17,6 +17,7 @@ struct Pair {
 template <class T>
 struct Matrices {
   int64_t B, G, N, topk;
+  bool to_nearest;
   Reader<double> costs;
   Reader<T> overlaps;
   Reader<int64_t> num_gts;
@@ -60,9 +61,7 @@ __global__ void __launch_bounds__(kThreads, 2) take_anchors(Matrices<T> m) {
               ? sum_of_top<kThreads, T>([&](const auto& visit) { overlaps.each(visit); }, m.topk)
               : sum_of_top<kThreads, T>(
                     [&](const auto& visit) { each_anchor([&](int64_t j) { visit(m.overlaps.at(b, g, j)); }); }, m.topk);
-      // An overlap may be anything here, so the sum is bounded before it becomes an integer.
-      const int64_t available = pairs.count;
-      const int64_t k = max(sum < static_cast<T>(available) ? static_cast<int64_t>(sum) : available, int64_t{1});
+      const int64_t k = dynamic_k(sum, pairs.count, m.to_nearest);
       const auto take = [&](int64_t j) { take_anchor(m.owners + b * m.N + j, g); };
       if (pairs.complete()) {
         const auto each = [&](const auto& visit) {
@@ -111,9 +110,11 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Tensor& iou,
-                                                   const std::optional<Tensor>& num_gts, int64_t topk) {
+                                                   const std::optional<Tensor>& num_gts, int64_t topk,
+                                                   std::string k_rounding) {
   const Device device(cost);
   check_match(cost, iou, num_gts, topk);
+  const bool to_nearest = parse_rounding(k_rounding);
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
   Tensor matched_gt = torch::stable::new_empty(cost, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(cost, {B, N}, ScalarType::Float);
@@ -131,6 +132,7 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Ten
                                G,
                                N,
                                topk,
+                               to_nearest,
                                Reader<double>(cost),
                                Reader<T>(iou),
                                num_gts ? Reader<int64_t>(*num_gts) : Reader<int64_t>(),

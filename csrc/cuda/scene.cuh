@@ -59,7 +59,7 @@ struct Scene {
   }
 
   __device__ uint8_t place_of(const Candidate<T>& c, const Truth<T>& gt) const {
-    return place(c.x, c.y, c.reach, gt.target, rule.or_box);
+    return place(c.x, c.y, c.reach, gt.target, rule.candidates);
   }
 
   // The cost of a pair without the penalty.
@@ -101,7 +101,7 @@ __device__ __forceinline__ void describe(const Scene<T>& s, int64_t b, int64_t a
   c.box = load_box(p, Format::kCxcywh, Kind::kIou);
   c.x = s.anchor_points.at(anchor, 0);
   c.y = s.anchor_points.at(anchor, 1);
-  c.reach = static_cast<T>(s.rule.center_radius) * s.strides.at(anchor);
+  c.reach = reach_of(s.strides.at(anchor), s.rule);
   const T obj = s.has_obj ? s.obj_logits.at(b, anchor) : T(0);
   c.score.obj_exp = s.has_obj ? exp_scaled(-obj, kShift<T>) : T(0);
   c.score.obj_softplus = s.has_obj ? softplus_of_minus(obj) : T(0);
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kTile, 2) find_candidates(Scene<T> s) {
     for (int64_t tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) {
       const int64_t first = tile * kTile, anchor = min(first + threadIdx.x, s.N - 1);
       const T x = s.anchor_points.at(anchor, 0), y = s.anchor_points.at(anchor, 1);
-      const T reach = static_cast<T>(s.rule.center_radius) * s.strides.at(anchor);
+      const T reach = reach_of(s.strides.at(anchor), s.rule);
       bool candidate = false;
       for (int64_t from = 0; from < gts; from += kTile) {
         __syncthreads();
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kTile, 2) find_candidates(Scene<T> s) {
         }
         __syncthreads();
         const int count = static_cast<int>(min(int64_t{kTile}, gts - from));
-        for (int g = 0; g < count; ++g) candidate |= place(x, y, reach, targets[g], s.rule.or_box) != kNowhere;
+        for (int g = 0; g < count; ++g) candidate |= place(x, y, reach, targets[g], s.rule.candidates) != kNowhere;
       }
       candidate &= first + threadIdx.x < s.N;
 

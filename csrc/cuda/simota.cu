@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Scene<T> s) {
                                 each_candidate(s, b, ends, [&](int64_t at) { visit(iou(gt.box, candidates[at].box)); });
                               },
                               q);
-      const int64_t k = min(max(static_cast<int64_t>(sum), int64_t{1}), q);
+      const int64_t k = dynamic_k(sum, q, s.rule.to_nearest);
 
       int32_t safe = 0;  // pairs that no penalised one can precede
       if (pairs.complete()) pairs.each([&](const Pair& pair) { safe += pair.cost < least_penalised(s.rule); });
@@ -126,11 +126,12 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes, const Tensor
                                           const Tensor& strides, const Tensor& gt_boxes, const Tensor& gt_labels,
                                           const std::optional<Tensor>& num_gts, double center_radius,
                                           std::string candidates, double outside_penalty, double cls_weight,
-                                          double iou_weight, double iou_eps, int64_t topk) {
+                                          double iou_weight, double iou_eps, int64_t topk, std::string k_rounding) {
   const Device device(pred_boxes);
   const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   in.check_all();
-  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk);
+  const Rule rule =
+      parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
   Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);

@@ -46,7 +46,7 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
   const Device device(pred_boxes);
   const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   in.check_all();
-  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1);
+  const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1, "down");
   const ScalarType dtype = is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float;
   const int64_t B = pred_boxes.size(0), G = gt_boxes.size(1), N = pred_boxes.size(1);
   Tensor cost = torch::stable::new_empty(pred_boxes, {B, G, N}, ScalarType::Double);

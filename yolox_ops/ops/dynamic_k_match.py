@@ -3,15 +3,21 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_count, check_float, check_integer, check_same_device, check_shape
+from yolox_ops._check import check_choice, check_count, check_float, check_integer, check_same_device, check_shape
 from yolox_ops.assignment import Assignment
 
 torch.library.define(
-    "yolox_ops::dynamic_k_match", "(Tensor cost, Tensor iou, Tensor? num_gts, int topk) -> (Tensor, Tensor, Tensor)"
+    "yolox_ops::dynamic_k_match",
+    "(Tensor cost, Tensor iou, Tensor? num_gts, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)",
 )
 
 
-def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None) -> None:
+def check_dynamic_k(topk: int, k_rounding: str) -> None:
+    check_count("topk", topk, 1)
+    check_choice("k_rounding", k_rounding, ("down", "nearest"))
+
+
+def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> None:
     check_float("cost", cost)
     check_shape("cost", cost, "[B, G, N]", (None, None, None))
     check_float("iou", iou)
@@ -20,11 +26,12 @@ def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None) -> None:
         check_integer("num_gts", num_gts)
         check_shape("num_gts", num_gts, "[B]", (cost.shape[0],))
     check_same_device("cost", cost, iou=iou, num_gts=num_gts)
+    check_dynamic_k(topk, k_rounding)
 
 
 @torch.library.register_fake("yolox_ops::dynamic_k_match")
-def _(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int) -> tuple[Tensor, Tensor, Tensor]:
-    _check(cost, iou, num_gts)
+def _(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> tuple[Tensor, Tensor, Tensor]:
+    _check(cost, iou, num_gts, topk, k_rounding)
     images, _, anchors = cost.shape
     return (
         cost.new_empty((images, anchors), dtype=torch.int64),
@@ -33,7 +40,9 @@ def _(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int) -> tuple[Ten
     )
 
 
-def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *, topk: int = 10) -> Assignment:
+def dynamic_k_match(
+    cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *, topk: int = 10, k_rounding: str = "down"
+) -> Assignment:
     """Matches anchors to ground truths by cost (YOLOX, Ge et al. 2021; Megvii's YOLOXHead.simota_matching).
 
     A ground truth takes its k cheapest anchors, k = max(1, int(sum of its topk largest IoUs)); an anchor that several
@@ -44,6 +53,7 @@ def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *,
         iou: [B, G, N], in [0, 1], 0 where the anchor is no candidate; any of these dtypes.
         num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real.
         topk: largest IoUs that k is estimated from.
+        k_rounding: "down" as above, or "nearest": k is their sum to the nearest integer, half to even, and may be 0.
 
     Returns:
         Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64). Equal costs go to the lower
@@ -51,10 +61,9 @@ def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *,
         gradient.
 
     Raises:
-        ValueError: a shape, device or topk does not fit; on the CPU also a num_gts outside [0, G], which is clamped on
-        a GPU. TypeError: a dtype does not fit.
+        ValueError: a shape, device or parameter does not fit; on the CPU also a num_gts outside [0, G], which is
+        clamped on a GPU. TypeError: a dtype does not fit.
     """
-    _check(cost, iou, num_gts)
-    check_count("topk", topk, 1)
+    _check(cost, iou, num_gts, topk, k_rounding)
     counts = None if num_gts is None else num_gts.detach()
-    return Assignment(*torch.ops.yolox_ops.dynamic_k_match(cost.detach(), iou.detach(), counts, topk))
+    return Assignment(*torch.ops.yolox_ops.dynamic_k_match(cost.detach(), iou.detach(), counts, topk, k_rounding))

@@ -5,17 +5,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_count
 from yolox_ops.assignment import Assignment
+from yolox_ops.ops.dynamic_k_match import check_dynamic_k
 from yolox_ops.ops.simota_cost import SCENE_SCHEMA, check_scene
 
-torch.library.define("yolox_ops::simota", f"({SCENE_SCHEMA}, int topk) -> (Tensor, Tensor, Tensor)")
+torch.library.define("yolox_ops::simota", f"({SCENE_SCHEMA}, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)")
 
 
 @torch.library.register_fake("yolox_ops::simota")
 def _(pred_boxes: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *scene, _topk = rest
+    *scene, topk, k_rounding = rest
     check_scene(pred_boxes, *scene)
+    check_dynamic_k(topk, k_rounding)
     images, anchors = pred_boxes.shape[:2]
     return (
         pred_boxes.new_empty((images, anchors), dtype=torch.int64),
@@ -41,6 +42,7 @@ def simota(
     iou_weight: float = 3.0,
     iou_eps: float = 1e-8,
     topk: int = 10,
+    k_rounding: str = "down",
 ) -> Assignment:
     """SimOTA (YOLOX, Ge et al. 2021, section 2.1; the defaults are the rule of Megvii's YOLOXHead.get_assignments).
 
@@ -62,13 +64,15 @@ def simota(
         gt_labels: [B, G], any integer dtype, in [0, C).
         num_gts: [B], any integer dtype: rows of an image at or past it are padding, whatever they hold. None: all G are
             real, rows of zeros as well.
-        center_radius: in strides.
+        center_radius: in strides; in pixels for candidates="all".
         candidates: "center", or "box_or_center" (Megvii 0.3, mmdetection): a candidate lies in a box or its centre
-            region, and is unpenalised in both.
+            region, and is unpenalised in both; or "all": every anchor is a candidate, unpenalised where its centre is
+            no further than center_radius pixels from that of the ground truth.
         outside_penalty: what a pair outside the region pays, at most 1e9. It is added in float64, where costs 1e-9
             apart stay apart at 1e6. The default exceeds any cost of up to 9999 classes.
         cls_weight, iou_weight: at most 1e6. iou_eps: 1e-30 to 1.
         topk: largest IoUs that k is estimated from.
+        k_rounding: "down" as above, or "nearest": k is their sum to the nearest integer, half to even, and may be 0.
 
     Returns:
         Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64), with .fg_mask. An image
@@ -83,6 +87,6 @@ def simota(
     tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
     check_scene(*tensors, *rule)
-    check_count("topk", topk, 1)
+    check_dynamic_k(topk, k_rounding)
     detached = (None if t is None else t.detach() for t in tensors)
-    return Assignment(*torch.ops.yolox_ops.simota(*detached, *rule, topk))
+    return Assignment(*torch.ops.yolox_ops.simota(*detached, *rule, topk, k_rounding))

@@ -94,7 +94,7 @@ def check_scene(
     """The checks that simota_cost and simota share."""
     check_scene_tensors(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     check_positive("center_radius", center_radius)
-    check_choice("candidates", candidates, ("center", "box_or_center"))
+    check_choice("candidates", candidates, ("center", "box_or_center", "all"))
     check_between("outside_penalty", outside_penalty, 0, 1e9)
     check_between("cls_weight", cls_weight, 0, 1e6)
     check_between("iou_weight", iou_weight, 0, 1e6)

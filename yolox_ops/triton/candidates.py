@@ -54,7 +54,11 @@ def load_anchors(scene, j, mask, RULE: tl.constexpr):
     """Centres, and how far from one the centre of a ground truth may be."""
     x = tl.load(scene.anchor_points + j * 2, mask, 0.0).to(RULE.dtype)
     y = tl.load(scene.anchor_points + j * 2 + 1, mask, 0.0).to(RULE.dtype)
-    return x, y, tl.load(scene.strides + j, mask, 0.0).to(RULE.dtype) * RULE.center_radius
+    if RULE.candidates == "all":
+        reach = tl.full(x.shape, RULE.center_radius, RULE.dtype)
+    else:
+        reach = tl.load(scene.strides + j, mask, 0.0).to(RULE.dtype) * RULE.center_radius
+    return x, y, reach
 
 
 @triton.jit
@@ -62,8 +66,11 @@ def place(anchors, gt, RULE: tl.constexpr):
     """Whether anchors are candidates because of this ground truth, and whether they pay no penalty for it."""
     x, y, reach = anchors
     cx, cy, w, h = gt
+    if RULE.candidates == "all":
+        square = (x - cx) * (x - cx) + (y - cy) * (y - cy)
+        return square == square, square <= reach * reach
     center = (x > cx - reach) & (x < cx + reach) & (y > cy - reach) & (y < cy + reach)
-    if RULE.or_box:
+    if RULE.candidates == "box_or_center":
         half_w, half_h = w * 0.5, h * 0.5
         box = (x > cx - half_w) & (x < cx + half_w) & (y > cy - half_h) & (y < cy + half_h)
         return center | box, center & box
@@ -173,7 +180,7 @@ def launch_candidates(
         dtype=tl.float64 if is_wide else tl.float32,
         shift=0 if is_wide else 42,
         has_obj=obj_logits is not None,
-        or_box=candidates == "box_or_center",
+        candidates=candidates,
         center_radius=center_radius,
         outside_penalty=outside_penalty,
         cls_weight=cls_weight,

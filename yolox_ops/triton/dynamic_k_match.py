@@ -5,7 +5,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._check import check_count
 from yolox_ops.ops.dynamic_k_match import _check
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
@@ -37,14 +36,14 @@ def costs(matrix, g, j, mask, RULE: tl.constexpr):
 @triton.jit(do_not_specialize=NUMBERS)
 def match(
     matched_gt, cost, cost_image, cost_row, cost_column, iou, iou_image, iou_row, iou_column, num_gts, G, N, topk,
-    BLOCK: tl.constexpr,
+    K_ROUNDING: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One ground truth of one image."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
     if g < count_gts(num_gts, b, G):
         matrix = (cost + b * cost_image, cost_row, cost_column, iou + b * iou_image, iou_row, iou_column, N)
-        take(matched_gt + b * N, matrix, g, N, topk, columns, overlaps, costs, None, BLOCK)
+        take(matched_gt + b * N, matrix, g, N, topk, columns, overlaps, costs, K_ROUNDING, None, BLOCK)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
@@ -63,15 +62,16 @@ def finish(
     store_match(matched_gt, matched_iou, num_fg, b, b * N + j, j < N, owner, overlap)
 
 
-def dynamic_k_match(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int) -> tuple[Tensor, Tensor, Tensor]:
-    _check(cost, iou, num_gts)
-    check_count("topk", topk, 1)
+def dynamic_k_match(
+    cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check(cost, iou, num_gts, topk, k_rounding)
     B, G, N = cost.shape
     counts = cost.new_full((B,), G, dtype=torch.int64) if num_gts is None else num_gts.contiguous()
     matched_gt = cost.new_full((B, N), NOBODY.value, dtype=torch.int64)
     matched_iou = cost.new_empty((B, N), dtype=torch.float32)
     num_fg = cost.new_zeros(B, dtype=torch.int64)
     args = (matched_gt, cost, *cost.stride(), iou, *iou.stride(), counts, G, N, min(topk, N))
-    launch(match, B * G, *args, BLOCK=BLOCK)
+    launch(match, B * G, *args, K_ROUNDING=k_rounding, BLOCK=BLOCK)
     launch(finish, B * blocks(N, TILE), *args, matched_iou, num_fg, TILE=TILE)
     return matched_gt, matched_iou, num_fg

@@ -82,14 +82,25 @@ def sum_of_top(
 
 
 @triton.jit
+def dynamic_k(total, most, K_ROUNDING: tl.constexpr):
+    """How many of `most` anchors a ground truth takes, whose largest overlaps add up to `total`."""
+    bounded = tl.where(total < most.to(total.dtype), total, most.to(total.dtype))
+    k = bounded.to(tl.int64)
+    if K_ROUNDING == "nearest":  # half to even; k may be 0
+        rest = bounded - k.to(total.dtype)
+        return k + ((rest > 0.5) | ((rest == 0.5) & (k % 2 == 1))).to(tl.int64)
+    else:
+        return tl.maximum(k, 1)
+
+
+@triton.jit
 def take(
-    owner, matrix, g, size, topk,
-    columns: tl.constexpr, overlaps: tl.constexpr, costs: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr
+    owner, matrix, g, size, topk, columns: tl.constexpr, overlaps: tl.constexpr, costs: tl.constexpr,
+    K_ROUNDING: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """Ground truth g takes its k preferred anchors. `owner` points at the image's anchors."""
     total = sum_of_top(matrix, g, size, topk, columns, overlaps, RULE, BLOCK)
-    most = size.to(total.dtype)
-    k = tl.maximum(tl.where(total < most, total, most).to(tl.int64), 1)
+    k = dynamic_k(total, size, K_ROUNDING)
     j, there = columns(matrix, 0, BLOCK)
     key = preference(costs(matrix, g, j, there, RULE))
     last_key, last_j = tl.full((), -(2**63), tl.int64), tl.full((), -1, tl.int64)

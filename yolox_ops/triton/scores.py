@@ -19,7 +19,7 @@ class Rule(NamedTuple):
     dtype: tl.dtype  # of the arithmetic
     shift: int  # odds are kept times 2^shift, for those that are tiny
     has_obj: bool
-    or_box: bool  # candidates may lie in the box or the centre region
+    candidates: str
     center_radius: float
     outside_penalty: float
     cls_weight: float

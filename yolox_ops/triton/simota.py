@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._check import check_count
+from yolox_ops.ops.dynamic_k_match import check_dynamic_k
 from yolox_ops.ops.simota_cost import check_scene
 from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs, load_gt, load_overlaps
 from yolox_ops.triton.launch import blocks, launch
@@ -34,7 +34,10 @@ def costs(matrix, g, j, mask, RULE: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=[*NUMBERS, "topk"])
-def match(matched_gt, scene, cls_image, cls_anchor, cls_class, N, C, G, topk, RULE: tl.constexpr, BLOCK: tl.constexpr):
+def match(
+    matched_gt, scene, cls_image, cls_anchor, cls_class, N, C, G, topk,
+    K_ROUNDING: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """One ground truth of one image."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
@@ -42,7 +45,7 @@ def match(matched_gt, scene, cls_image, cls_anchor, cls_class, N, C, G, topk, RU
     if present:
         matrix = (scene, cls_image, cls_anchor, cls_class, b, N, C, G)
         size = tl.load(scene.sizes + b)
-        take(matched_gt + b * N, matrix, g, size, topk, columns, overlaps, costs, RULE, BLOCK)
+        take(matched_gt + b * N, matrix, g, size, topk, columns, overlaps, costs, K_ROUNDING, RULE, BLOCK)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
@@ -61,16 +64,16 @@ def finish(
     store_match(matched_gt, matched_iou, num_fg, b, b * N + j, j < N, owner, overlap)
 
 
-def simota(*scene_rule_and_topk: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *scene_and_rule, topk = scene_rule_and_topk
+def simota(*scene_rule_and_k: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *scene_and_rule, topk, k_rounding = scene_rule_and_k
     check_scene(*scene_and_rule)
-    check_count("topk", topk, 1)
+    check_dynamic_k(topk, k_rounding)
     pred_boxes, gt_boxes = scene_and_rule[0], scene_and_rule[5]
     (B, N, _), G = pred_boxes.shape, gt_boxes.shape[1]
     matched_gt = pred_boxes.new_empty((B, N), dtype=torch.int64)
     matched_iou = pred_boxes.new_empty((B, N), dtype=torch.float32)
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
     args, rule = launch_candidates(matched_gt, *scene_and_rule)
-    launch(match, B * G, matched_gt, *args, min(topk, N), RULE=rule, BLOCK=BLOCK, num_warps=8)
+    launch(match, B * G, matched_gt, *args, min(topk, N), K_ROUNDING=k_rounding, RULE=rule, BLOCK=BLOCK, num_warps=8)
     launch(finish, B * blocks(N, TILE), matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=TILE)
     return matched_gt, matched_iou, num_fg
