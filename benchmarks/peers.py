@@ -1,6 +1,7 @@
 """Other people's implementations of the same rules, as PyPI has them, called through one signature."""
 
 import contextlib
+import importlib
 import importlib.machinery
 import sys
 import types
@@ -15,7 +16,7 @@ from torch import Tensor
 from yolox_ops import Assignment
 
 
-def _import_yolox_head() -> type:
+def import_head() -> type:
     """YoloxHead of pixeltable-yolox, whose get_assignments is Megvii's. Its package imports torchvision, which does not
     load beside a CPU build of torch and which the assigner never calls: an empty module stands in."""
     torchvision, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
@@ -28,9 +29,22 @@ def _import_yolox_head() -> type:
     return YoloxHead
 
 
+def import_release_head() -> type:
+    """YOLOXHead of the package yolox 0.3.0, which goes by the import name of pixeltable-yolox: its file is loaded from
+    where the Makefile put it, under another name. What it imports of yolox.utils is the same in both."""
+    import_head()
+    folder = Path(__file__).parents[1] / "build/peers/yolox-0.3.0/yolox/models"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is missing: `make peers` puts it there")
+    package = types.ModuleType("yolox_release")
+    package.__path__ = [str(folder)]
+    sys.modules.setdefault("yolox_release", package)
+    return importlib.import_module("yolox_release.yolo_head").YOLOXHead
+
+
 def megvii_config(name: str, num_classes: int = 80) -> Any:
     """The model and recipe of pixeltable-yolox, a YoloxConfig; `name` as in yolox_ops.yolox.MODELS."""
-    head = _import_yolox_head()
+    head = import_head()
     from yolox.config import YoloxConfig
     from yolox.models import YoloFpn, YoloxModule
 
@@ -50,14 +64,14 @@ def megvii_model(name: str, num_classes: int = 80) -> torch.nn.Module:
 
 def megvii_data() -> types.ModuleType:
     """The package yolox.data of pixeltable-yolox: its augmentations."""
-    _import_yolox_head()
+    import_head()
     import yolox.data
 
     return yolox.data
 
 
 @contextlib.contextmanager
-def _deprecated_autocast() -> Iterator[None]:
+def deprecated_autocast() -> Iterator[None]:
     """Its spelling of autocast makes torch warn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -66,7 +80,7 @@ def _deprecated_autocast() -> Iterator[None]:
 
 def megvii_coco(path: Path, size: tuple[int, int]) -> Any:
     """pixeltable-yolox's data set of a JSON beside its images; boxes are scaled to images of `size` (height, width)."""
-    _import_yolox_head()
+    import_head()
     from yolox.data.datasets.coco import CocoDataset
 
     return CocoDataset(str(path.parent), str(path), ".", size)
@@ -85,8 +99,12 @@ class Megvii:
         gt_boxes: Tensor,  # [B, G, 4] cxcywh
         gt_labels: Tensor,  # [B, G]
         num_gts: Tensor,  # [B]
+        *,
+        release: bool = False,
     ) -> None:
-        self.head = _import_yolox_head()(num_classes=cls_logits.shape[-1])
+        """With `release` it is the head of the package yolox 0.3.0, else pixeltable-yolox's."""
+        self.head = (import_release_head() if release else import_head())(num_classes=cls_logits.shape[-1])
+        self.release = release
         shifts = anchor_points / strides[:, None] - 0.5
         self.anchors = strides[None], shifts[None, :, 0], shifts[None, :, 1]
         self.pred_boxes, self.cls_logits, self.obj_logits = pred_boxes, cls_logits, obj_logits[..., None]
@@ -100,15 +118,16 @@ class Megvii:
     @torch.no_grad()
     def run(self) -> list:
         """get_assignments of every image that has objects, None for the others, as get_losses does it."""
-        with _deprecated_autocast():
-            return [
-                self.head.get_assignments(
-                    b, len(boxes), boxes, labels, self.pred_boxes[b], *self.anchors, self.cls_logits, self.obj_logits
-                )
-                if len(boxes)
-                else None
-                for b, (boxes, labels) in enumerate(self.gts)
-            ]
+        with deprecated_autocast():
+            return [self._assign(b, *gts) if len(gts[0]) else None for b, gts in enumerate(self.gts)]
+
+    def _assign(self, b: int, boxes: Tensor, labels: Tensor) -> tuple:
+        preds = self.pred_boxes[b], *self.anchors, self.cls_logits
+        if self.release:
+            anchors = self.pred_boxes.shape[1]
+            rest = self.pred_boxes, self.obj_logits, self.labels, None
+            return self.head.get_assignments(b, len(boxes), anchors, boxes, labels, *preds, *rest)
+        return self.head.get_assignments(b, len(boxes), boxes, labels, *preds, self.obj_logits)
 
     def losses(
         self, pred_boxes: Tensor, cls_logits: Tensor, obj_logits: Tensor, raw_boxes: Tensor | None = None
@@ -118,7 +137,7 @@ class Megvii:
         strides, x, y = self.anchors
         outputs = torch.cat([pred_boxes, obj_logits[..., None], cls_logits], -1)
         self.head.use_l1 = raw_boxes is not None
-        with _deprecated_autocast():
+        with deprecated_autocast():
             return self.head.get_losses(None, [x], [y], [strides], self.labels, outputs, [raw_boxes], outputs.dtype)
 
     def assignment(self) -> Assignment:

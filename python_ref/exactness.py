@@ -8,15 +8,17 @@ from python_ref.dynamic_k_match import cheapest, cheapest_gt, dynamic_k_match, p
 NEAR = 1e-5
 
 
-def near(cost: float, other: float, penalty: float) -> bool:
+def near(cost: float, other: float, penalty: float, spacing: float = 0.0) -> bool:
     """Whether float32 may see two costs in either order: within 1e-5, beyond a cost of 10 within 1e-6 of it, as float32
-    has no more digits. The penalty does not count, as no kernel adds it in float32."""
+    has no more digits. The penalty does not count, as no kernel adds it in float32; of a code that does, `spacing` is
+    the distance of float32 numbers at the penalty."""
     size = min(abs(c - penalty) if c >= penalty else abs(c) for c in (cost, other))
-    return cost == other or abs(cost - other) <= NEAR * max(1.0, size / 10)
+    allowed = NEAR * max(1.0, size / 10) + (spacing if min(cost, other) >= penalty else 0.0)
+    return cost == other or abs(cost - other) <= allowed
 
 
 def possible_picks(
-    cost_row: list[float], iou_row: list[float], topk: int, k_rounding: str, penalty: float
+    cost_row: list[float], iou_row: list[float], topk: int, k_rounding: str, penalty: float, spacing: float
 ) -> tuple[set[int], set[int]]:
     """Anchors that a ground truth must take, and those that it may take."""
     total = sum(sorted(iou_row, reverse=True)[:topk])
@@ -25,7 +27,7 @@ def possible_picks(
     for k in ks:
         picks = cheapest(cost_row, k)
         last = cost_row[picks[-1]] if picks else math.inf
-        doubtful = {j for j, cost in enumerate(cost_row) if cost != math.inf and near(cost, last, penalty)}
+        doubtful = {j for j, cost in enumerate(cost_row) if cost != math.inf and near(cost, last, penalty, spacing)}
         if all(cost_row[j] == last for j in doubtful):  # a tie, which the index decides
             doubtful = set()
         sure = set(picks) - doubtful
@@ -41,20 +43,21 @@ def check_matching(
     topk: int = 10,
     penalty: float = 1e6,
     k_rounding: str = "down",
+    spacing: float = 0.0,
 ) -> int:
     """Raises AssertionError unless the matching is right; returns how many anchors made use of the allowance. `penalty`
-    is the outside_penalty that is in the costs."""
+    is the outside_penalty that is in the costs, `spacing` as in `near`."""
     exact, _, _ = dynamic_k_match(cost, iou, topk, k_rounding)
     if matched_gt == exact:
         return 0
-    picks = [possible_picks(*rows, topk, k_rounding, penalty) for rows in zip(cost, iou, strict=True)]
+    picks = [possible_picks(*rows, topk, k_rounding, penalty, spacing) for rows in zip(cost, iou, strict=True)]
     for j, found in enumerate(matched_gt):
         must = {i for i, (sure, _) in enumerate(picks) if j in sure}
         may = {i for i, (_, open_) in enumerate(picks) if j in open_}
         allowed = {i for i in may if must <= {i}} | (set() if must else {-1})
         if len(may) > 1:
             best = cheapest_gt(cost, j)
-            allowed |= {i for i in range(len(cost)) if near(cost[i][j], cost[best][j], penalty)} | {best}
+            allowed |= {i for i in range(len(cost)) if near(cost[i][j], cost[best][j], penalty, spacing)} | {best}
         costs = [preference(row[j], i) for i, row in enumerate(cost)]
         assert found in allowed, f"anchor {j} went to {found}, allowed {sorted(allowed)}, costs {costs}"
     return sum(found != wanted for found, wanted in zip(matched_gt, exact, strict=True))

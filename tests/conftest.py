@@ -35,7 +35,7 @@ def one_thread_for_networks(request):
     """Two pytest workers of two threads each wait for one another in every layer, a hundred times longer than they
     compute; the ops have tests of threads of their own."""
     threads = torch.get_num_threads()
-    if request.path.stem.startswith(("test_yolox_", "test_demo")):
+    if request.path.stem.startswith(("test_yolox_", "test_demo", "test_integrations_")):
         torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)

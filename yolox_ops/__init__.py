@@ -10,11 +10,13 @@ from yolox_ops.ops.pairwise_iou import pairwise_iou
 from yolox_ops.ops.simota import simota
 from yolox_ops.ops.simota_cost import SimOTACost, simota_cost
 from yolox_ops.ops.soft_nms import SoftNMS, batched_soft_nms, soft_nms
+from yolox_ops.presets import PRESETS
 from yolox_ops.yolox.loss import YOLOXLoss, yolox_loss
 
 register_cuda()
 
 __all__ = [
+    "PRESETS",
     "Assignment",
     "SimOTACost",
     "SoftNMS",

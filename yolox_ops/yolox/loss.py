@@ -33,10 +33,10 @@ class YOLOXLoss(NamedTuple):
     num_fg: Tensor
 
 
-def _positives_per_rank(num_fg: Tensor) -> Tensor:
-    """max(positives, 1) of the whole batch, divided by the ranks that it is spread over."""
+def _positives(num_fg: Tensor, all_ranks: bool) -> Tensor:
+    """max(positives, 1): those of this process, or of the whole batch divided by the ranks that it is spread over."""
     count = num_fg.sum()
-    if not (dist.is_available() and dist.is_initialized()):
+    if not (all_ranks and dist.is_available() and dist.is_initialized()):
         return count.clamp(min=1)
     dist.all_reduce(count)
     return count.clamp(min=1) / dist.get_world_size()
@@ -65,13 +65,15 @@ def yolox_loss(
     reg_weight: float = 5.0,
     box_loss: str = "iou",
     objectness: str = "binary",
+    all_ranks: bool = True,
     assigner: Callable[..., Assignment] = simota,
 ) -> YOLOXLoss:
     """The loss of YOLOX (Ge et al. 2021; the defaults are those of Megvii's YOLOXHead.get_losses).
 
     Every term is a sum divided by max(positives of the batch, 1). Where torch.distributed is initialised the positives
     are counted over all ranks, so every rank must call, and each rank's sum is divided by the mean count per rank:
-    the gradients that DistributedDataParallel averages are then those of one process with the whole batch.
+    the gradients that DistributedDataParallel averages are then those of one process with the whole batch. Megvii's
+    code divides by the rank's own count, which is all_ranks=False.
 
     Args:
         pred_boxes: [B, N, 4], decoded boxes as centre x, centre y, width, height in pixels. All float tensors may be
@@ -89,6 +91,7 @@ def yolox_loss(
         box_loss: "iou", which is 1 - IoU^2, or "giou", 1 - GIoU (Rezatofighi et al. 2019), of the positives.
         objectness: the target of sigmoid(obj). "binary": 1 for positives, 0 for others; "iou": for positives the
             matched IoU, for others the largest IoU with a ground truth of the image.
+        all_ranks: whether the positives of all ranks are counted.
         assigner: called once, with the eight tensors above without their gradients; returns an Assignment. For other
             rules of simota: functools.partial(simota, topk=5).
 
@@ -117,7 +120,7 @@ def yolox_loss(
     assignment = assigner(*(None if t is None else t.detach() for t in scene))
     check_shape("matched_gt of the assigner", assignment.matched_gt, "[B, N]", (B, N))
     fg = assignment.fg_mask
-    positives = _positives_per_rank(assignment.num_fg)
+    positives = _positives(assignment.num_fg, all_ranks)
 
     dtype = wide_dtype(pred_boxes, cls_logits, obj_logits)
     matched_iou = assignment.matched_iou.to(dtype)
