@@ -1,22 +1,20 @@
 """simota beside Megvii's own code, as the package pixeltable-yolox carries it. The long run of the same comparison is
-benchmarks/parity_megvii.py."""
+benchmarks/parity.py."""
 
 import pytest
 import torch
 from matching import check_golden
 from scenes import golden_scene
 
-from benchmarks.parity_megvii import compare
+from benchmarks.parity import compare, megvii, random_scene
 from benchmarks.peers import Megvii
 from benchmarks.scenes import scene
 from yolox_ops import simota
 
 
 def test_sixty_random_images():
-    positives = different = 0
-    for seed in range(60):
-        found = compare(seed)
-        positives, different = positives + found[0], different + found[1]
+    scenes = [random_scene(seed) for seed in range(60)]
+    positives, different = compare("yolox", megvii(scenes), scenes)
     assert positives > 3000
     assert different * 1000 <= positives
 
