@@ -149,9 +149,11 @@ def given(scene, rows):
     return Assignment(matched_gt, torch.where(matched_gt >= 0, 0.5, 0.0), (matched_gt >= 0).sum(1))
 
 
-def test_why_a_gt_has_no_anchors():
+@pytest.mark.parametrize("no_label", [-1, 2])
+def test_why_a_gt_has_no_anchors(no_label):
     scene = crossed()
-    real = scene._replace(gt_labels=scene.gt_labels.clamp(max=1), gt_boxes=scene.gt_boxes.nan_to_num(-900))
+    scene.gt_labels[0, 3] = no_label
+    real = scene._replace(gt_labels=scene.gt_labels.clamp(0, 1), gt_boxes=scene.gt_boxes.nan_to_num(-900))
     explanation = explain(simota(*real), *scene)
     first, twin, outside, label, nan = explanation.gts
     assert first.k == twin.k == 10 and first.positives == 10 and first.reason == ""
@@ -163,7 +165,7 @@ def test_why_a_gt_has_no_anchors():
     assert (label.k, label.positives, label.unasked) == (0, 1, 1)  # simota was told of a label that there is
     assert (nan.k, nan.candidates) == (0, 0)
     label, nan = explain(given(scene, {0: 0}), *scene).gts[3:]
-    assert label.reason == "its label 2 is not in [0, 2)" and nan.reason == "its box holds a NaN"
+    assert label.reason == f"its label {no_label} is not in [0, 2)" and nan.reason == "its box holds a NaN"
 
 
 def test_why_a_gt_between_the_anchors_has_none():
@@ -215,12 +217,24 @@ def test_as_text():
 def test_any_dtype_and_tensors_that_want_gradients(dtype):
     scene = random_scene([6, 3], size=64)
     scene = tensors(scene, lambda t: t.to(dtype) if t.is_floating_point() else t.int())
-    for t in scene[:3]:
+    for t in scene[:6]:
         t.requires_grad_()
-    explanation = explain(simota(*scene), *scene)
+    assignment = simota(*scene)
+    explanation = explain(assignment._replace(matched_iou=assignment.matched_iou.requires_grad_()), *scene)
     for gt in explanation.gts:
         assert gt.k == gt.positives - gt.unasked + sum(gt.lost.values()) > 0 and not gt.anchors.requires_grad
     assert explanation.levels == (8, 16, 32) and not explanation.anchor_points.requires_grad
+
+
+def test_the_dtype_of_the_arithmetic_decides_who_is_a_candidate():
+    """The anchors at x = 12 are 12 pixels from the centre, which is 1.5 strides, but for what float32 rounds away."""
+    scene = one_gt([20.0, 20, 24, 24])
+    scene = scene._replace(gt_boxes=torch.tensor([[[24 - 1e-9, 20.0, 24, 24]]], dtype=torch.float64))
+    counts = []
+    for dtype in (torch.float32, torch.float64):
+        same = scene._replace(pred_boxes=scene.pred_boxes.to(dtype))
+        counts += [gt.candidates for gt in explain(simota(*same), *same).gts]
+    assert counts[1] == counts[0] + 3
 
 
 @pytest.mark.parametrize("shape", [(0, 84, 3, 2), (2, 0, 3, 2), (2, 84, 0, 2), (2, 84, 0, 0), (2, 84, 3, 0)])
@@ -281,6 +295,8 @@ def test_any_levels(strides):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         f"positive anchor, stride {stride}" for stride in strides
     ]
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().y0 > figure.axes[0].get_window_extent().y1
 
 
 def test_what_does_not_fit_is_an_error():
@@ -345,9 +361,17 @@ def test_images_are_bytes_or_floats():
     scene = random_scene([2] * 9, size=32)
     explanation = explain(simota(*scene), *scene)
     images = torch.randint(0, 256, (9, 3, 32, 32), dtype=torch.uint8)
+    darker = (images.float() - 0.4).clamp(min=0)  # which rounding takes back
     drawn = [
         [axes.images[0].get_array().data for axes in explanation.draw(same).axes]
-        for same in (images, images.float(), images.half().requires_grad_(), images / 255, images.double() / 255)
+        for same in (
+            images,
+            images.float(),
+            darker,
+            images.half().requires_grad_(),
+            images / 255,
+            images.double() / 255,
+        )
     ]
     assert len(drawn[0]) == 8  # no more, unless asked for
     assert all((a == b).all() for other in drawn[1:] for a, b in zip(drawn[0], other, strict=True))
@@ -378,6 +402,16 @@ def test_images_that_do_not_fit(images, which, error, words):
 def test_labels_keep_apart():
     levels = spread([5.0, 6.0, 50.0, 99.0, 99.0], gap=10, low=10, high=90)
     assert levels == [10, 20, 50, 80, 90]
+
+
+def test_images_stand_apart():
+    scene = random_scene([1] * 8, size=32)
+    figure = explain(simota(*scene), *scene).draw(torch.zeros(8, 3, 32, 32))
+    places = [axes.get_position() for axes in figure.axes]
+    assert places[-1].y0 >= 0 and places[0].y1 < 1
+    for i, place in enumerate(places):
+        left, above = (i % 2) * 0.5, (places[i - 2].y0 if i > 1 else 1)
+        assert place.x0 == left and place.y1 < above
 
 
 def test_labels_of_a_crowd_stay_beside_the_image():
