@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from python_ref.dynamic_k_match import cheapest, dynamic_k
 from python_ref.exactness import possible_picks
 from python_ref.simota_cost import geometry
 from python_ref.simota_cost import simota_cost as reference_cost
-from yolox_ops import Assignment, SimOTACost, dynamic_k_match, explain, simota, simota_cost
+from yolox_ops import Assignment, SimOTACost, dynamic_k_match, explain, simota, simota_cost, yolox_loss
 from yolox_ops._picture import spread
-from yolox_ops.yolox import anchor_grid
+from yolox_ops.yolox import Targets, anchor_grid
 
 
 def explained_matrices(monkeypatch, cost, iou):
@@ -159,8 +160,8 @@ def test_why_a_gt_has_no_anchors(no_label):
     assert first.k == twin.k == 10 and first.positives == 10 and first.reason == ""
     assert twin.reason == "it lost all that it asked for, 10 to gt 0" and twin.lost == {0: 10}
     assert outside.candidates == 0 and outside.reason == (
-        "no anchor is a candidate because of it; its centre (900, 20) lies outside the anchors' area of x 0 to 64 and "
-        "y 0 to 64; it lost all that it asked for, 1 to gt 0"
+        "no candidate: its centre (900, 20) lies outside of the anchors' area, x 0 to 64, y 0 to 64; "
+        "it lost all that it asked for, 1 to gt 0"
     )
     assert (label.k, label.positives, label.unasked) == (0, 1, 1)  # simota was told of a label that there is
     assert (nan.k, nan.candidates) == (0, 0)
@@ -173,7 +174,7 @@ def test_why_a_gt_between_the_anchors_has_none():
     rule = {"center_radius": 0.4}  # the nearest centre is half a stride away
     (gt,) = explain(simota(*scene, **rule), *scene, **rule).gts
     assert (gt.k, gt.candidates) == (0, 0)
-    assert gt.reason.endswith("its centre (32, 32) lies in the anchors' area of x 0 to 64 and y 0 to 64")
+    assert gt.reason == "no candidate, though its centre (32, 32) lies in the anchors' area, x 0 to 64, y 0 to 64"
     empty = scene._replace(**{name: getattr(scene, name)[:, :0] for name in ("pred_boxes", "cls_logits", "obj_logits")})
     empty = empty._replace(anchor_points=scene.anchor_points[:0], strides=scene.strides[:0])
     explanation = explain(simota(*empty), *empty)
@@ -436,3 +437,43 @@ explanation.draw(torch.zeros(1, 3, 8, 8))
     assert ended.stdout == "True 2\n"
     last = ended.stderr.splitlines()[-1]
     assert last == "ModuleNotFoundError: drawing needs matplotlib: pip install '.[train]' in the yolox_ops checkout"
+
+
+def test_the_page_runs_and_prints_what_it_shows(capsys, tmp_path, monkeypatch):
+    """docs/explain.md: the example, a step of a training loop, and Megvii's tensors."""
+    parts = (Path(__file__).parent.parent / "docs/explain.md").read_text().split("```")
+    example, printed, loop, megvii = parts[1::2]
+    names: dict = {}
+    exec(example.removeprefix("python\n"), names)
+    assert capsys.readouterr().out == printed.removeprefix("\n")
+
+    monkeypatch.chdir(tmp_path)
+
+    def model(images, targets, **options):
+        return yolox_loss(*names["scene"][:5], *targets, **options)
+
+    batch = {"images": torch.rand(2, 3, 160, 160), "targets": Targets(*names["scene"][5:])}
+    exec(loop.removeprefix("python\n"), {"model": model, "step": 500, **batch})
+    assert capsys.readouterr().out == printed.removeprefix("\n")
+    assert imread(tmp_path / "anchors/500.png").std() > 0.1
+
+    exec(megvii.removeprefix("python\n"), names)
+    pred_boxes, cls_logits, obj_logits, points, strides, boxes, labels, num_gts = names["scene"]
+    rows = torch.cat([labels[..., None], boxes], -1) * (torch.arange(6) < num_gts[:, None])[..., None]
+    levels = [strides == stride for stride in (8, 16, 32)]
+    shifts = [[(points[level, i] / strides[level] - 0.5)[None] for level in levels] for i in range(2)]
+    outputs = torch.cat([pred_boxes, obj_logits[..., None], cls_logits], -1)
+    assert str(names["explain_megvii"](*shifts, [strides[level][None] for level in levels], rows, outputs)) == str(
+        names["explanation"]
+    )
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_tensors_on_a_gpu():
+    scene = random_scene([6, 0, 3], size=64)
+    there = tensors(scene, lambda t: t.cuda())
+    assignment = simota(*there)
+    explanation = explain(assignment, *there)
+    assert str(explanation) == str(explain(Assignment(*(t.cpu() for t in assignment)), *scene))
+    assert len(explanation.draw(torch.rand(3, 3, 64, 64).cuda()).axes) == 3

@@ -16,8 +16,8 @@ from yolox_ops.ops.simota_cost import check_scene_tensors, simota_cost
 MATCHING = ("topk",)  # the keywords of simota that go to dynamic_k_match; simota_cost takes the others
 
 
-def _check_assignment(assignment: Assignment, shape: torch.Size, G: int, counts: Sequence[int]) -> None:
-    """Whether it can be one of these images; `shape` is that of pred_boxes."""
+def _checked(assignment: Assignment, shape: torch.Size, G: int, counts: Sequence[int]) -> Assignment:
+    """The assignment on the CPU, if it can be one of these images; `shape` is that of pred_boxes."""
     if not isinstance(assignment, Assignment):
         raise TypeError(f"assignment must be a yolox_ops.Assignment, got {type(assignment).__name__}")
     B, N, _ = shape
@@ -27,16 +27,19 @@ def _check_assignment(assignment: Assignment, shape: torch.Size, G: int, counts:
     check_shape("matched_iou", assignment.matched_iou, "[B, N]", (B, N))
     check_integer("num_fg", assignment.num_fg)
     check_shape("num_fg", assignment.num_fg, "[B]", (B,))
-    positives = assignment.fg_mask.sum(1).tolist()
-    for b, (count, counted, matched) in enumerate(zip(counts, positives, assignment.matched_gt, strict=True)):
+
+    given = Assignment(*(t.detach().cpu() for t in assignment))
+    positives = given.fg_mask.sum(1).tolist()
+    for b, (count, counted, matched) in enumerate(zip(counts, positives, given.matched_gt, strict=True)):
         if not 0 <= count <= G:
             raise ValueError(f"num_gts must be in [0, {G}], got {count} at image {b}")
         for anchor in ((matched < -1) | (matched >= count)).nonzero()[:1, 0].tolist():
             raise ValueError(
                 f"matched_gt must be in [-1, {count}), got {matched[anchor]} at image {b}, anchor {anchor}"
             )
-        if assignment.num_fg[b] != counted:
-            raise ValueError(f"num_fg must count the positives, {counted}, got {assignment.num_fg[b]} at image {b}")
+        if given.num_fg[b] != counted:
+            raise ValueError(f"num_fg must count the positives, {counted}, got {given.num_fg[b]} at image {b}")
+    return given
 
 
 def explain(
@@ -72,8 +75,7 @@ def explain(
     tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     check_scene_tensors(*tensors)
     counts = [gt_boxes.shape[1]] * len(gt_boxes) if num_gts is None else num_gts.tolist()
-    _check_assignment(assignment, pred_boxes.shape, gt_boxes.shape[1], counts)
-    given = Assignment(*(t.detach().cpu() for t in assignment))
+    given = _checked(assignment, pred_boxes.shape, gt_boxes.shape[1], counts)
     pred, cls, points, steps, boxes, labels = (
         t.detach().cpu() for t in (pred_boxes, cls_logits, anchor_points, strides, gt_boxes, gt_labels)
     )
@@ -111,7 +113,7 @@ def explain(
 
 
 def _claims(
-    pred_boxes: Tensor,  # [1, N, 4]
+    pred_boxes: Tensor,  # [1, N, 4], as the other predictions of one image
     cls_logits: Tensor,
     obj_logits: Tensor | None,
     anchor_points: Tensor,
@@ -153,9 +155,10 @@ def _reason(gt: ExplainedGT, classes: int, anchor_points: Tensor, strides: Tenso
         reach = strides[:, None] / 2
         low, high = (anchor_points - reach).amin(0).tolist(), (anchor_points + reach).amax(0).tolist()
         inside = all(a <= c <= b for a, c, b in zip(low, gt.box[:2], high, strict=True))
-        area = f"the anchors' area of x {low[0]:g} to {high[0]:g} and y {low[1]:g} to {high[1]:g}"
-        where = f"its centre ({gt.box[0]:g}, {gt.box[1]:g}) lies {'in' if inside else 'outside'} {area}"
-        words.append(f"no anchor is a candidate because of it; {where}")
+        centre = f"its centre ({gt.box[0]:g}, {gt.box[1]:g})"
+        where = f", though {centre} lies in" if inside else f": {centre} lies outside of"
+        area = f"x {low[0]:g} to {high[0]:g}, y {low[1]:g} to {high[1]:g}"
+        words.append(f"no candidate{where} the anchors' area, {area}")
     if gt.lost:
         words.append(f"it lost all that it asked for, {places(gt.lost)}")
     return "; ".join(words)
