@@ -2,8 +2,10 @@
 
 __version__ = "0.1.0"
 
+from yolox_ops._explain import explain
 from yolox_ops._library import build_info, register_cuda
 from yolox_ops.assignment import Assignment
+from yolox_ops.explanation import Explanation
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match
 from yolox_ops.ops.pairwise_iou import pairwise_iou
@@ -18,6 +20,7 @@ register_cuda()
 __all__ = [
     "PRESETS",
     "Assignment",
+    "Explanation",
     "SimOTACost",
     "SoftNMS",
     "YOLOXLoss",
@@ -25,6 +28,7 @@ __all__ = [
     "batched_soft_nms",
     "build_info",
     "dynamic_k_match",
+    "explain",
     "pairwise_iou",
     "simota",
     "simota_cost",

@@ -30,15 +30,18 @@ def usable_device(text: str) -> str:
 
 
 @contextmanager
-def needs_extra(subject: str, extra: str, modules: Sequence[str]) -> Iterator[None]:
-    """Around a lazy import: where one of the extra's modules is missing, the command ends with how to install it."""
+def needs_extra(
+    subject: str, extra: str, modules: Sequence[str], raised: type[BaseException] = SystemExit
+) -> Iterator[None]:
+    """Around a lazy import: where one of the extra's modules is missing, the command ends with how to install it; a
+    function asks for an error with these words instead."""
     try:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in modules:
             raise
-        raise SystemExit(f"{subject} needs {missing}: pip install '.[{extra}]' in the yolox_ops checkout") from error
+        raise raised(f"{subject} needs {missing}: pip install '.[{extra}]' in the yolox_ops checkout") from error
 
 
 @contextmanager
