@@ -18,7 +18,12 @@ def near(cost: float, other: float, penalty: float, spacing: float = 0.0) -> boo
 
 
 def possible_picks(
-    cost_row: list[float], iou_row: list[float], topk: int, k_rounding: str, penalty: float, spacing: float
+    cost_row: list[float],
+    iou_row: list[float],
+    topk: int,
+    penalty: float,
+    k_rounding: str = "down",
+    spacing: float = 0.0,
 ) -> tuple[set[int], set[int]]:
     """Anchors that a ground truth must take, and those that it may take."""
     total = sum(sorted(iou_row, reverse=True)[:topk])
@@ -50,7 +55,7 @@ def check_matching(
     exact, _, _ = dynamic_k_match(cost, iou, topk, k_rounding)
     if matched_gt == exact:
         return 0
-    picks = [possible_picks(*rows, topk, k_rounding, penalty, spacing) for rows in zip(cost, iou, strict=True)]
+    picks = [possible_picks(*rows, topk, penalty, k_rounding, spacing) for rows in zip(cost, iou, strict=True)]
     for j, found in enumerate(matched_gt):
         must = {i for i, (sure, _) in enumerate(picks) if j in sure}
         may = {i for i, (_, open_) in enumerate(picks) if j in open_}

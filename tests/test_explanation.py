@@ -83,13 +83,17 @@ def test_golden_assignment():
     assert [gt.mean_iou for gt in explanation.gts] == pytest.approx(means, abs=1e-5)
 
 
+DEFAULTS = [("topk", 10), ("k_rounding", "down"), ("outside_penalty", 1e6)]
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("objectness", [True, False])
 def test_random_scenes_against_the_reference(rule, objectness):
     scene = random_scene([7, 0, 20, 2], size=64, seed=4, objectness=objectness)
     scene.gt_boxes[3, 1, :2] = 5000
     geometric = rule.get("center_radius", 1.5), rule.get("candidates", "center")
-    costs = {name: value for name, value in rule.items() if name != "topk"}
+    topk, k_rounding, penalty = (rule.get(*default) for default in DEFAULTS)
+    costs = {name: value for name, value in rule.items() if name not in ("topk", "k_rounding")}
     assignment = simota(*scene, **rule)
     explanation = explain(assignment, *scene, **rule)
     doubtful = 0
@@ -111,8 +115,8 @@ def test_random_scenes_against_the_reference(rule, objectness):
             continue
         cost, iou = reference_cost(*args, **costs)
         for gt, cost_row, iou_row in zip(image.gts, cost, iou, strict=True):
-            asked = set(cheapest(cost_row, dynamic_k(iou_row, rule.get("topk", 10))))
-            must, may = possible_picks(cost_row, iou_row, rule.get("topk", 10), rule.get("outside_penalty", 1e6))
+            asked = set(cheapest(cost_row, dynamic_k(iou_row, topk, k_rounding)))
+            must, may = possible_picks(cost_row, iou_row, topk, penalty, k_rounding)
             assert len(must) <= gt.k <= len(may)
             doubtful += asked != must
             for j in asked:

@@ -2,7 +2,11 @@
 today, and that of the package yolox 0.3.0. tests/test_integrations_megvii_training.py trains with it."""
 
 import copy
+import os
+import subprocess
+import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -136,22 +140,46 @@ def test_half_precision_and_its_warning():
         losses(head, halved)
 
 
-class Trainer:
-    """What patch asks of Megvii's Trainer, which itself wants a GPU."""
+TRAINER = """
+import argparse, sys, types, warnings
+import torch
+from benchmarks import peers
+warnings.simplefilter("ignore")
+config = peers.megvii_config("yolox_nano", 6)
+from yolox.core.trainer import Trainer
+from yolox_ops.integrations import megvii
 
-    def __init__(self, exp):
-        self.exp, self.data_type = exp, torch.float16
+config.output_dir, config.input_size, config.ema = sys.argv[1], (64, 64), False
+trainer = Trainer(config, argparse.Namespace(fp16=True, name="run"))
+assert trainer.data_type == torch.float16
+assert megvii.patch(trainer) is trainer and megvii.patch(trainer) is trainer
+with megvii.patched(trainer):
+    pass
+
+# What before_train does, but for the GPU.
+labels = torch.tensor([[[2, 30.3, 31.7, 20, 20], [0, 0, 0, 0, 0]]])
+trainer.prefetcher = types.SimpleNamespace(next=lambda: (torch.rand(1, 3, 64, 64) * 255, labels))
+trainer.model, trainer.optimizer = config.get_model(), config.get_optimizer(1)
+trainer.lr_scheduler = config.get_lr_scheduler(0.01, 1)
+trainer.epoch = trainer.iter = 0
+trainer.max_iter, seen = 1, []
+inner = trainer.model.head.get_losses
+trainer.model.head.get_losses = lambda *args, **named: (seen.append(args[4]), inner(*args, **named))[1]
+trainer.train_one_iter()
+assert inner.__func__ is megvii.get_losses and torch.equal(seen[0], labels) and trainer.meter["total_loss"].latest > 0
+
+megvii.unpatch(trainer)
+assert trainer.data_type == torch.float16 and "get_losses" not in vars(config.get_model().head)
+"""
 
 
-def test_trainer():
-    trainer = Trainer(peers.megvii_config("yolox_nano", CLASSES))
-    assert megvii.patch(trainer) is trainer
-    assert trainer.data_type == torch.float32 and "get_losses" in vars(trainer.exp.get_model().head)
-    megvii.unpatch(trainer)
-    assert trainer.data_type == torch.float16 and "get_losses" not in vars(trainer.exp.get_model().head)
-    with megvii.patched(trainer):
-        assert trainer.data_type == torch.float32
-    assert trainer.data_type == torch.float16
+def test_a_trainer_of_megviis(tmp_path):
+    """One iteration of the Trainer with fp16: the labels reach the head as they were. It wants a process of its own, as
+    it takes over stdout."""
+    path = os.pathsep.join(map(str, [Path(p).resolve() for p in sys.path if p]))
+    run = [sys.executable, "-c", TRAINER, str(tmp_path)]
+    done = subprocess.run(run, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_patch_and_unpatch():
@@ -227,6 +255,26 @@ def test_patching_draws_no_random_numbers():
     head, state = head_of(False), torch.get_rng_state()
     megvii.patch(head)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@each_head
+def test_explained(release):
+    model = nn.Sequential(head_of(release))
+    args = arguments([3, 0], 9)
+    for patched in (False, True):
+        if patched:
+            megvii.patch(model)
+        own = vars(model[0]).get("get_losses")
+        expected = losses(model[0], args)
+        with megvii.explained(model) as explanations:
+            check_equal(losses(model[0], args), expected, rtol=0)
+        assert vars(model[0]).get("get_losses") is own
+        [explanation] = explanations
+        matched = Megvii(*scene([3, 0], CLASSES, 128, 9), release=release).assignment().matched_gt
+        for gt in explanation.gts:
+            assert gt.anchors.tolist() == (matched[0] == gt.row).nonzero()[:, 0].tolist()
+            assert gt.k == gt.positives - gt.unasked + sum(gt.lost.values())
+        assert len(explanation.gts) == 3 and explanation.images[1].positives == 0
 
 
 def test_scene_is_what_the_ops_take():

@@ -11,7 +11,7 @@ import torch
 from benchmarks.parity import PEERS, compare, matches, random_scene
 from yolox_ops import PRESETS, simota
 
-# By `python -m benchmarks.parity paddle --python PYTHON --images 12 --write tests/paddle_vectors.json` with paddlepaddle
+# By `python -m benchmarks.parity paddle --python PYTHON --images 12 --write tests/paddle_vectors.json`, paddlepaddle
 # 3.3.1 and paddledet 2.6.0.
 PADDLE = json.loads(Path(__file__).with_name("paddle_vectors.json").read_text())
 

@@ -13,7 +13,7 @@ from yolox_ops.explanation import ExplainedGT, ExplainedImage, Explanation, plac
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match
 from yolox_ops.ops.simota_cost import check_scene_tensors, simota_cost
 
-MATCHING = ("topk",)  # the keywords of simota that go to dynamic_k_match; simota_cost takes the others
+MATCHING = ("topk", "k_rounding")  # the keywords of simota that go to dynamic_k_match; simota_cost takes the others
 
 
 def _checked(assignment: Assignment, shape: torch.Size, G: int, counts: Sequence[int]) -> Assignment:

@@ -9,17 +9,22 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from yolox_ops._explain import explain
+from yolox_ops.explanation import Explanation
+from yolox_ops.integrations.megvii_head import SIGNATURES, get_assignments, get_losses, rule_name, scene
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
 from yolox_ops.yolox.anchors import anchor_grid
-from yolox_ops.yolox.loss import yolox_loss
+
+__all__ = ["explained", "get_assignments", "patch", "patched", "scene", "unpatch"]
 
 Target = TypeVar("Target")
 
 HEADS = ("YOLOXHead", "YoloxHead")
 _PATCH = ("get_losses", "get_assignments")
+_DATA_TYPE = "_data_type_before_yolox_ops"  # where a Trainer keeps it
 
 
 def patch(target: Target) -> Target:
@@ -40,22 +45,25 @@ def patch(target: Target) -> Target:
         those that the patch would give, for its rule is one that yolox_ops does not know.
     """
     if _is_trainer(target):
-        target._yolox_ops_data_type, target.data_type = target.data_type, torch.float32
-        patch(target.exp.get_model())
+        trainer: Any = target
+        vars(trainer).setdefault(_DATA_TYPE, trainer.data_type)
+        trainer.data_type = torch.float32
+        patch(trainer.exp.get_model())
         return target
     head = find_head(target)
     if not _is_patched(head):
         _refuse_unknown(head)
         head.get_losses = types.MethodType(get_losses, head)
-        head.get_assignments = _SIGNATURES[_rule_name(head)]
+        head.get_assignments = SIGNATURES[rule_name(head)]
     return target
 
 
 def unpatch(target: Target) -> Target:
     """Gives the head in `target` its own methods back, whether it was patched or not, and returns `target`."""
     if _is_trainer(target):
-        target.data_type = vars(target).pop("_yolox_ops_data_type", target.data_type)
-        unpatch(target.exp.get_model())
+        trainer: Any = target
+        trainer.data_type = vars(trainer).pop(_DATA_TYPE, trainer.data_type)
+        unpatch(trainer.exp.get_model())
         return target
     head = find_head(target)
     for name in _PATCH:
@@ -74,6 +82,30 @@ def patched(target: Target) -> Iterator[Target]:
             unpatch(target)
 
 
+@contextlib.contextmanager
+def explained(target: Any) -> Iterator[list[Explanation]]:
+    """`with explained(model) as explanations:` puts an Explanation of every batch that the model trains on onto that
+    list: whom simota, by the head's rule, gives which anchors. The losses stay those of the head, patched or not."""
+    head = find_head(target)
+    inner, rule, found = head.get_losses, PRESETS[rule_name(head)], list[Explanation]()
+
+    def watched(imgs: Any, x_shifts: Any, y_shifts: Any, expanded_strides: Any, labels: Any, outputs: Any, *rest: Any,
+                **named: Any) -> Any:  # fmt: skip
+        inputs = scene(x_shifts, y_shifts, expanded_strides, labels, outputs)
+        found.append(explain(simota(*inputs, **rule), *inputs, **rule))
+        return inner(imgs, x_shifts, y_shifts, expanded_strides, labels, outputs, *rest, **named)
+
+    before = vars(head).get("get_losses")
+    head.get_losses = watched
+    try:
+        yield found
+    finally:
+        if before is None:
+            del head.get_losses
+        else:
+            head.get_losses = before
+
+
 def find_head(target: Any) -> Any:
     """The one YOLOX head in a model or a wrapped one."""
     if not isinstance(target, nn.Module):
@@ -84,141 +116,6 @@ def find_head(target: Any) -> Any:
     if len(heads) > 1:
         raise ValueError(f"target must hold one YOLOX head, got {len(heads)}")
     return heads[0]
-
-
-def scene(
-    x_shifts: list[Tensor], y_shifts: list[Tensor], expanded_strides: list[Tensor], labels: Tensor, outputs: Tensor
-) -> tuple[Tensor, ...]:
-    """What simota, yolox_loss and explain take, from what a head gives to its get_losses; all of it float32.
-
-    Args:
-        x_shifts, y_shifts, expanded_strides: per level [1, n], cells and pixels.
-        labels: [B, M, 5] class, centre x, centre y, width, height in pixels. A row of zeros is padding, wherever it
-            stands; any other counts, while the head's own code drops rows whose sum is not positive.
-        outputs: [B, N, 5 + C], decoded boxes, objectness and class logits.
-    """
-    strides = torch.cat(expanded_strides, 1)[0].float()
-    shifts = torch.stack([torch.cat(x_shifts, 1)[0], torch.cat(y_shifts, 1)[0]], -1).float()
-    real = (labels != 0).any(-1)
-    # Real rows first, in their order: a count per image is then all that there is to say.
-    packed = labels.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(labels)).float()
-    return (
-        outputs[..., :4].float(),
-        outputs[..., 5:].float(),
-        outputs[..., 4].float(),
-        (shifts + 0.5) * strides[:, None],
-        strides,
-        packed[..., 1:],
-        packed[..., 0].long(),
-        real.sum(1),
-    )
-
-
-def get_losses(
-    self: Any,
-    imgs: Any,
-    x_shifts: list[Tensor],
-    y_shifts: list[Tensor],
-    expanded_strides: list[Tensor],
-    labels: Tensor,
-    outputs: Tensor,
-    origin_preds: list[Tensor],
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | float, Tensor]:
-    """YOLOXHead.get_losses: (total, 5 * box, obj, cls, l1, positives per object). All are float32 scalars on the device
-    of the predictions, the last too, which is a number of Python there; l1 is 0.0 unless self.use_l1."""
-    if labels.dtype in (torch.float16, torch.bfloat16):
-        warnings.warn(f"labels arrive as {labels.dtype}, which rounds them: pass float32", stacklevel=2)
-    inputs = scene(x_shifts, y_shifts, expanded_strides, labels, outputs)
-    rule = PRESETS[_rule_name(self)]
-    with torch.autocast(outputs.device.type, enabled=False):
-        loss = yolox_loss(
-            *inputs,
-            raw_boxes=torch.cat(origin_preds, 1) if self.use_l1 else None,
-            box_loss=self.iou_loss.loss_type,
-            all_ranks=False,
-            assigner=functools.partial(simota, **rule),
-        )
-    ratio = loss.num_fg.sum().clamp(min=1) / inputs[-1].sum().clamp(min=1)
-    return loss.total, 5 * loss.box, loss.obj, loss.cls, loss.l1 if self.use_l1 else 0.0, ratio
-
-
-def get_assignments(
-    batch_idx: int,
-    num_gt: int,
-    gt_bboxes_per_image: Tensor,
-    gt_classes: Tensor,
-    bboxes_preds_per_image: Tensor,
-    expanded_strides: Tensor,
-    x_shifts: Tensor,
-    y_shifts: Tensor,
-    cls_preds: Tensor,
-    obj_preds: Tensor,
-    mode: str = "gpu",
-    *,
-    rule: str = "yolox",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    """YOLOXHead.get_assignments of one image, for code that calls it directly. It waits for the device, as its returns
-    have sizes that depend on data; whoever can should call yolox_ops.simota with the whole batch.
-
-    Args:
-        batch_idx: the image, in cls_preds and obj_preds.
-        num_gt: number of ground truths.
-        gt_bboxes_per_image: [num_gt, 4], centre x, centre y, width, height in pixels. gt_classes: [num_gt].
-        bboxes_preds_per_image: [N, 4], likewise, decoded.
-        expanded_strides, x_shifts, y_shifts: [1, N], pixels and cells.
-        cls_preds: [B, N, C] and obj_preds: [B, N, 1], logits.
-        mode: where the head's own code runs after it ran out of memory; nothing here needs it.
-        rule: a name of yolox_ops.PRESETS.
-
-    Returns:
-        (gt_matched_classes [F] float32, fg_mask [N] bool, pred_ious_this_matching [F] float32, matched_gt_inds [F]
-        int64, num_fg), the positives in ascending order of their anchors.
-    """
-    assignment = simota(
-        bboxes_preds_per_image[None].float(),
-        cls_preds[batch_idx][None].float(),
-        obj_preds[batch_idx][None, :, 0].float(),
-        torch.stack([x_shifts[0] + 0.5, y_shifts[0] + 0.5], -1).float() * expanded_strides[0, :, None].float(),
-        expanded_strides[0].float(),
-        gt_bboxes_per_image[None, :num_gt].float(),
-        gt_classes[None, :num_gt].long(),
-        **PRESETS[rule],
-    )
-    fg_mask = assignment.fg_mask[0]
-    matched = assignment.matched_gt[0, fg_mask]
-    return gt_classes[matched].float(), fg_mask, assignment.matched_iou[0, fg_mask], matched, len(matched)
-
-
-def _get_assignments_of_release(
-    batch_idx: int,
-    num_gt: int,
-    total_num_anchors: int,
-    gt_bboxes_per_image: Tensor,
-    gt_classes: Tensor,
-    bboxes_preds_per_image: Tensor,
-    expanded_strides: Tensor,
-    x_shifts: Tensor,
-    y_shifts: Tensor,
-    cls_preds: Tensor,
-    bbox_preds: Tensor,
-    obj_preds: Tensor,
-    labels: Tensor,
-    imgs: Tensor,
-    mode: str = "gpu",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    """The same with the longer signature and the rule of releases 0.1 to 0.3."""
-    gts, anchors = (gt_bboxes_per_image, gt_classes), (expanded_strides, x_shifts, y_shifts)
-    preds = (bboxes_preds_per_image, *anchors, cls_preds, obj_preds)
-    return get_assignments(batch_idx, num_gt, *gts, *preds, mode, rule="yolox-0.3")
-
-
-_SIGNATURES = {"yolox": get_assignments, "yolox-0.3": _get_assignments_of_release}
-
-
-def _rule_name(head: Any) -> str:
-    """The preset of the head's rule, by the name of the method that has its geometry."""
-    return "yolox" if hasattr(head, "get_geometry_constraint") else "yolox-0.3"
 
 
 def _is_patched(head: Any) -> bool:
@@ -249,7 +146,7 @@ def _refuse_unknown(head: Any) -> None:
                 if not abs(float(own) - float(new)) <= 1e-4 * abs(float(own)):
                     raise ValueError(
                         f"{name} must have a rule of Megvii's; on a made-up batch its {term} is {float(own):.6g}, and "
-                        f"{float(new):.6g} by the rule {_rule_name(head)!r}"
+                        f"{float(new):.6g} by the rule {rule_name(head)!r}"
                     )
 
 
