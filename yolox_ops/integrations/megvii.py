@@ -74,7 +74,7 @@ def unpatch(target: Target) -> Target:
 @contextlib.contextmanager
 def patched(target: Target) -> Iterator[Target]:
     """`with patched(model):` patches, and unpatches at the end what was not patched before."""
-    before = not _is_trainer(target) and _is_patched(find_head(target))
+    before = _DATA_TYPE in vars(target) if _is_trainer(target) else _is_patched(find_head(target))
     try:
         yield patch(target)
     finally:
