@@ -109,7 +109,7 @@ def test_assignment_as_table_and_picture(tmp_path, capsys):
     show_assignment(batch, half_trained(batch, 0), tmp_path / "new" / "assign.png")
     printed = capsys.readouterr().out
     lines = printed.splitlines()
-    assert lines[0].split()[:5] == ["image", "gt", "label", "box", "candidates"]
+    assert lines[0].split()[:5] == ["image", "gt", "label", "box", "region"]
     rows = lines[1 : lines.index("") - 1]
     assert len(rows) == batch.targets.num_gts.sum() >= 5 and len({len(row) for row in rows}) == 1
     assert "image 1: no ground truths, all 525 anchors are background" in lines

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from scenes import Scene, golden_scene, random_scene
 from torch.testing import assert_close
 
+from benchmarks.peers import deprecated_autocast, megvii_model
 from python_ref.dynamic_k_match import cheapest, dynamic_k
 from python_ref.exactness import possible_picks
 from python_ref.simota_cost import geometry
@@ -50,7 +51,7 @@ def test_golden_conflicts(monkeypatch):
     (image,) = explained_matrices(monkeypatch, cost, iou).images
     assert (image.anchors, image.conflicts, image.positives) == (5, 2, 4)
     assert [gt.k for gt in image.gts] == [2, 2, 2]
-    assert [gt.candidates for gt in image.gts] == [5, 5, 5]
+    assert [gt.region for gt in image.gts] == [5, 5, 5]
     assert [gt.anchors.tolist() for gt in image.gts] == [[0], [1], [2, 3]]
     assert [gt.lost for gt in image.gts] == [{1: 1}, {2: 1}, {}]
     assert [gt.unasked for gt in image.gts] == [0, 0, 0]
@@ -83,17 +84,14 @@ def test_golden_assignment():
     assert [gt.mean_iou for gt in explanation.gts] == pytest.approx(means, abs=1e-5)
 
 
-DEFAULTS = [("topk", 10), ("k_rounding", "down"), ("outside_penalty", 1e6)]
-
-
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("objectness", [True, False])
 def test_random_scenes_against_the_reference(rule, objectness):
     scene = random_scene([7, 0, 20, 2], size=64, seed=4, objectness=objectness)
     scene.gt_boxes[3, 1, :2] = 5000
     geometric = rule.get("center_radius", 1.5), rule.get("candidates", "center")
-    topk, k_rounding, penalty = (rule.get(*default) for default in DEFAULTS)
     costs = {name: value for name, value in rule.items() if name not in ("topk", "k_rounding")}
+    topk, k_rounding = rule.get("topk", 10), rule.get("k_rounding", "down")
     assignment = simota(*scene, **rule)
     explanation = explain(assignment, *scene, **rule)
     doubtful = 0
@@ -104,8 +102,8 @@ def test_random_scenes_against_the_reference(rule, objectness):
         assert len(image.gts) == len(boxes) == scene.num_gts[b]
         takers = [0] * len(points)
         for gt in image.gts:
-            near = [geometry(point, s, boxes[gt.row], *geometric)[0] for point, s in zip(points, strides, strict=True)]
-            assert gt.candidates == sum(near)
+            near = [geometry(point, s, boxes[gt.row], *geometric)[1] for point, s in zip(points, strides, strict=True)]
+            assert gt.region == sum(near)
             # Every anchor asked for is a positive, or another's.
             assert gt.k == gt.positives - gt.unasked + sum(gt.lost.values())
             assert not set(gt.lost) & {-1, gt.row}
@@ -116,7 +114,7 @@ def test_random_scenes_against_the_reference(rule, objectness):
         cost, iou = reference_cost(*args, **costs)
         for gt, cost_row, iou_row in zip(image.gts, cost, iou, strict=True):
             asked = set(cheapest(cost_row, dynamic_k(iou_row, topk, k_rounding)))
-            must, may = possible_picks(cost_row, iou_row, topk, penalty, k_rounding)
+            must, may = possible_picks(cost_row, iou_row, topk, rule.get("outside_penalty", 1e6), k_rounding)
             assert len(must) <= gt.k <= len(may)
             doubtful += asked != must
             for j in asked:
@@ -163,12 +161,12 @@ def test_why_a_gt_has_no_anchors(no_label):
     first, twin, outside, label, nan = explanation.gts
     assert first.k == twin.k == 10 and first.positives == 10 and first.reason == ""
     assert twin.reason == "it lost all that it asked for, 10 to gt 0" and twin.lost == {0: 10}
-    assert outside.candidates == 0 and outside.reason == (
-        "no candidate: its centre (900, 20) lies outside of the anchors' area, x 0 to 64, y 0 to 64; "
+    assert outside.region == 0 and outside.reason == (
+        "no anchor in its region: its centre (900, 20) lies outside of the anchors' area, x 0 to 64, y 0 to 64; "
         "it lost all that it asked for, 1 to gt 0"
     )
     assert (label.k, label.positives, label.unasked) == (0, 1, 1)  # simota was told of a label that there is
-    assert (nan.k, nan.candidates) == (0, 0)
+    assert (nan.k, nan.region) == (0, 0)
     label, nan = explain(given(scene, {0: 0}), *scene).gts[3:]
     assert label.reason == f"its label {no_label} is not in [0, 2)" and nan.reason == "its box holds a NaN"
 
@@ -177,12 +175,23 @@ def test_why_a_gt_between_the_anchors_has_none():
     scene = one_gt([32.0, 32, 9, 9])
     rule = {"center_radius": 0.4}  # the nearest centre is half a stride away
     (gt,) = explain(simota(*scene, **rule), *scene, **rule).gts
-    assert (gt.k, gt.candidates) == (0, 0)
-    assert gt.reason == "no candidate, though its centre (32, 32) lies in the anchors' area, x 0 to 64, y 0 to 64"
+    assert (gt.k, gt.region) == (0, 0)
+    assert (
+        gt.reason
+        == "no anchor in its region, though its centre (32, 32) lies in the anchors' area, x 0 to 64, y 0 to 64"
+    )
     empty = scene._replace(**{name: getattr(scene, name)[:, :0] for name in ("pred_boxes", "cls_logits", "obj_logits")})
     empty = empty._replace(anchor_points=scene.anchor_points[:0], strides=scene.strides[:0])
     explanation = explain(simota(*empty), *empty)
     assert explanation.gts[0].reason == "there are no anchors" and explanation.levels == ()
+
+
+def test_why_a_gt_asks_for_nothing():
+    scene = one_gt([20.0, 20, 24, 24])
+    scene = scene._replace(pred_boxes=scene.pred_boxes + 500)
+    assert explain(simota(*scene), *scene).gts[0].k == 1
+    (gt,) = explain(simota(*scene, k_rounding="nearest"), *scene, k_rounding="nearest").gts
+    assert (gt.k, gt.region) == (0, 22) and gt.reason == "k is 0, for its IoUs with the predictions are too small"
 
 
 def test_an_assignment_from_elsewhere():
@@ -203,12 +212,12 @@ def test_as_text():
     assert len({len(line) for line in lines[:6]}) == 1
     cells = [" ".join(line.split()) for line in lines[:4]]
     assert cells == [
-        "image gt label box candidates k positives stride 8 stride 16 stride 32 mean IoU unasked lost",
+        "image gt label box region k positives stride 8 stride 16 stride 32 mean IoU unasked lost",
         "0 0 0 24.0 x 24.0 22 10 2 1 1 0 0.500 1 8 to background, 1 to gt 1",
         "0 1 0 24.0 x 24.0 22 10 1 1 0 0 0.500 0 8 to background, 1 to gt 0",
         "0 2 1 8.0 x 8.0 0 1 0 0 0 0 - 0 1 to gt 0",
     ]
-    assert lines[6].startswith("k: ") and lines[7] == ""
+    assert lines[6].startswith("region: ") and lines[7] == ""
     sums = "gts 5, anchors asked for 21, positives 3 of 84, conflicts 10, gts without anchors 3"
     assert lines[8] == f"image 0: {sums}"
     assert [line.split(":")[0] for line in lines[9:12]] == [f"  gt {g} has none" for g in (2, 3, 4)]
@@ -231,14 +240,14 @@ def test_any_dtype_and_tensors_that_want_gradients(dtype):
     assert explanation.levels == (8, 16, 32) and not explanation.anchor_points.requires_grad
 
 
-def test_the_dtype_of_the_arithmetic_decides_who_is_a_candidate():
+def test_the_dtype_of_the_arithmetic_decides_who_is_in_the_region():
     """The anchors at x = 12 are 12 pixels from the centre, which is 1.5 strides, but for what float32 rounds away."""
     scene = one_gt([20.0, 20, 24, 24])
     scene = scene._replace(gt_boxes=torch.tensor([[[24 - 1e-9, 20.0, 24, 24]]], dtype=torch.float64))
     counts = []
     for dtype in (torch.float32, torch.float64):
         same = scene._replace(pred_boxes=scene.pred_boxes.to(dtype))
-        counts += [gt.candidates for gt in explain(simota(*same), *same).gts]
+        counts += [gt.region for gt in explain(simota(*same), *same).gts]
     assert counts[1] == counts[0] + 3
 
 
@@ -461,15 +470,12 @@ def test_the_page_runs_and_prints_what_it_shows(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out == printed.removeprefix("\n")
     assert imread(tmp_path / "anchors/500.png").std() > 0.1
 
-    exec(megvii.removeprefix("python\n"), names)
-    pred_boxes, cls_logits, obj_logits, points, strides, boxes, labels, num_gts = names["scene"]
+    _, _, _, _, _, boxes, labels, num_gts = names["scene"]
     rows = torch.cat([labels[..., None], boxes], -1) * (torch.arange(6) < num_gts[:, None])[..., None]
-    levels = [strides == stride for stride in (8, 16, 32)]
-    shifts = [[(points[level, i] / strides[level] - 0.5)[None] for level in levels] for i in range(2)]
-    outputs = torch.cat([pred_boxes, obj_logits[..., None], cls_logits], -1)
-    assert str(names["explain_megvii"](*shifts, [strides[level][None] for level in levels], rows, outputs)) == str(
-        names["explanation"]
-    )
+    with deprecated_autocast():
+        exec(megvii.removeprefix("python\n"), {"model": megvii_model("yolox_nano", 3), "labels": rows, **batch})
+    header, *_, sums = capsys.readouterr().out.splitlines()
+    assert header == printed.splitlines()[1] and sums.startswith("batch: gts 6, ")
 
 
 @pytest.mark.cuda

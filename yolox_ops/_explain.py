@@ -98,7 +98,7 @@ def explain(
                 row=g,
                 label=int(label),
                 box=tuple(box.tolist()),
-                candidates=int(own[g].sum()),
+                region=int(own[g].sum()),
                 k=int(asked[g].sum()),
                 anchors=anchors,
                 per_level=tuple(int((steps[anchors] == level).sum()) for level in levels),
@@ -123,8 +123,8 @@ def _claims(
     rule: dict[str, Any],
     matching: dict[str, Any],
 ) -> tuple[Tensor, Tensor]:
-    """Two of [G, N] bool: the anchors that are candidates because of a ground truth, and those that it asks for. Both
-    come from the ops, which know the rule, by giving them each ground truth as an image of its own."""
+    """Two of [G, N] bool: the anchors in a ground truth's own region, and those that it asks for. Both come from the
+    ops, which know the rule, by giving them each ground truth as an image of its own."""
     G, N = len(gt_boxes), pred_boxes.shape[1]
     own, asked = torch.zeros(2, G, N, dtype=torch.bool)
     real = (gt_labels >= 0) & (gt_labels < cls_logits.shape[-1]) & ~gt_boxes.isnan().any(-1)  # [G]
@@ -133,12 +133,11 @@ def _claims(
 
     matrices = simota_cost(pred_boxes, cls_logits, obj_logits, *grid, gt_boxes[None], gt_labels[None], **rule)
     asked[real] = dynamic_k_match(*(matrix.transpose(0, 1) for matrix in matrices), **matching).fg_mask
-    # Whom an anchor is a candidate of does not depend on the predictions.
+    # Whatever the predictions: where nothing else costs anything, the penalty tells who is outside.
+    rule = {**rule, "cls_weight": 0, "iou_weight": 0, "outside_penalty": 1}
     nothing = pred_boxes.new_zeros(len(gt_boxes), N, 1)
-    alone = simota_cost(
-        nothing.expand(-1, -1, 4), nothing, None, *grid, gt_boxes[:, None], 0 * gt_labels[:, None], **rule
-    )
-    own[real] = alone.cost[:, 0] != math.inf
+    alone = nothing.expand(-1, -1, 4), nothing, None, *grid, gt_boxes[:, None], 0 * gt_labels[:, None]
+    own[real] = simota_cost(*alone, **rule).cost[:, 0] == 0
     return own, asked
 
 
@@ -151,14 +150,16 @@ def _reason(gt: ExplainedGT, classes: int, anchor_points: Tensor, strides: Tenso
     if not len(strides):
         return "there are no anchors"
     words = []
-    if not gt.candidates:
+    if not gt.region:
         reach = strides[:, None] / 2
         low, high = (anchor_points - reach).amin(0).tolist(), (anchor_points + reach).amax(0).tolist()
         inside = all(a <= c <= b for a, c, b in zip(low, gt.box[:2], high, strict=True))
         centre = f"its centre ({gt.box[0]:g}, {gt.box[1]:g})"
         where = f", though {centre} lies in" if inside else f": {centre} lies outside of"
         area = f"x {low[0]:g} to {high[0]:g}, y {low[1]:g} to {high[1]:g}"
-        words.append(f"no candidate{where} the anchors' area, {area}")
+        words.append(f"no anchor in its region{where} the anchors' area, {area}")
+    elif not gt.k:
+        words.append("k is 0, for its IoUs with the predictions are too small")
     if gt.lost:
         words.append(f"it lost all that it asked for, {places(gt.lost)}")
     return "; ".join(words)

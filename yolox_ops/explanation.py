@@ -13,7 +13,7 @@ from yolox_ops._table import table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KEY = "k: anchors that a gt asks for; unasked: positives beyond those, won in conflicts; lost: those that others have"
+KEY = "region: anchors near a gt; k: those that it asks for; unasked: positives beyond those; lost: those others have"
 
 
 class ExplainedGT(NamedTuple):
@@ -23,8 +23,9 @@ class ExplainedGT(NamedTuple):
         image, row: which it is.
         label: its class.
         box: cx, cy, w, h in pixels.
-        candidates: anchors that are candidates because of it.
-        k: anchors that it asks for; 0 where it is absent or its image has no candidate.
+        region: anchors in its own region, where it pays no outside_penalty.
+        k: anchors that it asks for, no more than its image has candidates; 0 also for a label outside of [0, C) and a
+            box with a NaN.
         anchors: [P] int64, its positives, ascending.
         per_level: its positives of each of Explanation.levels.
         mean_iou: mean matched_iou of its positives, NaN for none.
@@ -39,7 +40,7 @@ class ExplainedGT(NamedTuple):
     row: int
     label: int
     box: tuple[float, float, float, float]
-    candidates: int
+    region: int
     k: int
     anchors: Tensor
     per_level: tuple[int, ...]
@@ -103,11 +104,11 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         levels = [f"stride {stride:g}" for stride in self.levels]
-        rows = [["image", "gt", "label", "box", "candidates", "k", "positives", *levels, "mean IoU", "unasked", "lost"]]
+        rows = [["image", "gt", "label", "box", "region", "k", "positives", *levels, "mean IoU", "unasked", "lost"]]
         for gt in self.gts:
             box = f"{gt.box[2]:.1f} x {gt.box[3]:.1f}"
             iou = f"{gt.mean_iou:.3f}" if gt.positives else "-"
-            cells = (gt.image, gt.row, gt.label, box, gt.candidates, gt.k, gt.positives, *gt.per_level, iou, gt.unasked)
+            cells = (gt.image, gt.row, gt.label, box, gt.region, gt.k, gt.positives, *gt.per_level, iou, gt.unasked)
             rows.append([*map(str, cells), places(gt.lost) or "-"])
         total = [_sums("batch", self.images)] if len(self.images) > 1 else []
         return "\n".join([table(rows), KEY, "", *map(str, self.images), *total])
