@@ -111,6 +111,8 @@ def compare(preset: str, answers: Sequence[Tensor], scenes: Sequence[Scene]) -> 
 PEERS: dict[str, Peer] = {"yolox": megvii, "yolox-0.3": megvii_release, "from-scratch": by_reference}
 # The reference takes its time with large images, and vectors should be short.
 MOST = {"from-scratch": 128}
+# How rare a difference must be. At PaddleDetection's penalty float32 numbers are 8 apart.
+ONE_IN = {"paddle": 200}
 
 
 def main() -> int:
@@ -136,7 +138,7 @@ def main() -> int:
         print(f"{first + len(seeds)} images, {positives} positives, {different} differ, each a near-tie", flush=True)
     if options.write:
         options.write.write_text(json.dumps(matched) + "\n")
-    return int(different * 10_000 > positives)
+    return int(different * ONE_IN.get(options.preset, 10_000) > positives)
 
 
 if __name__ == "__main__":
