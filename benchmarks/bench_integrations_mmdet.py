@@ -101,7 +101,8 @@ def test_training_step(benchmark, tmp_path, counts):
 
     def replace(head: torch.nn.Module, inputs: tuple, own: tuple) -> tuple:
         return tuple(
-            [given + (o - o.detach()) for given, o in zip(*kind, strict=True)] for kind in zip(outputs, own, strict=True)
+            [given + (o - o.detach()) for given, o in zip(*kind, strict=True)]
+            for kind in zip(outputs, own, strict=True)
         )
 
     for patched in (True, False):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import yolox_ops
-from benchmarks.parity_mmdet import OURS, THEIRS, compare, image, random_image
+from benchmarks.parity_mmdet import GRAIN, OURS, THEIRS, compare, image, random_image
 from benchmarks.peers_mmdet import (
     TASK_UTILS,
     InstanceData,
@@ -19,6 +19,7 @@ from benchmarks.peers_mmdet import (
     old_spellings,
     samples,
 )
+from python_ref.exactness import check_matching
 from yolox_ops import simota_cost
 
 NAME = "YOLOXOpsSimOTAAssigner"
@@ -40,13 +41,26 @@ def both(pred, gts, **config):
         )
 
 
-def without_rows(instances, keep):
-    """The instances `keep`, a slice; mmengine's own indexing refuses to leave none."""
+def rows(instances, keep):
+    """Those of `keep`, a slice; mmengine's own indexing refuses to leave none."""
     return InstanceData(**{key: value[keep] for key, value in instances.items()})
 
 
 def cast(instances, **dtypes):
     return InstanceData(**{key: value.to(dtypes.get(key, value.dtype)) for key, value in instances.items()})
+
+
+def costs_of(pred, gts, monkeypatch, **config):
+    """[g, n], what each pair costs the assigner: simota_cost of what it hands simota."""
+    given = []
+
+    def keep(*args, topk, **rule):
+        given.append(simota_cost(*args, **rule))
+        return yolox_ops.simota(*args, topk=topk, **rule)
+
+    monkeypatch.setattr(sys.modules[MODULE], "simota", keep)
+    TASK_UTILS.build({"type": NAME, **config}).assign(pred, gts)
+    return given[0].cost[0]
 
 
 def test_forty_random_images():
@@ -61,6 +75,15 @@ def test_float32_rounds_mmdets_penalised_costs():
     assert (found.different, found.ours_allowed, found.theirs_allowed) == (2, 0, 2)
 
 
+def test_only_penalised_costs_have_a_grain():
+    """Two priors within 1/128 of each other: the dearer one may win only where float32 rounds both."""
+    iou = [[0.5, 0.5]]
+    assert check_matching([-1, 0], [[1e5 + 1.0, 1e5 + 1.004]], iou, penalty=1e5, grain=GRAIN) == 2
+    for penalty, grain, most in ((0.0, GRAIN, 1.004), (1e5, 0.0, 1.004), (1e5, GRAIN, 1.009)):
+        with pytest.raises(AssertionError, match=r"^anchor 0 went to -1, allowed \[0\]"):
+            check_matching([-1, 0], [[penalty + 1.0, penalty + most]], iou, penalty=1e5, grain=grain)
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -68,6 +91,7 @@ def test_float32_rounds_mmdets_penalised_costs():
         {"candidate_topk": 3},
         {"iou_weight": 1.0},
         {"cls_weight": 4.0},
+        {"cls_weight": 2e4},  # costs of the size of the penalty
         {"iou_calculator": {"type": "mmdet.BboxOverlaps2D"}},
     ],
 )
@@ -88,8 +112,8 @@ def test_another_iou_is_refused(calculator):
 @pytest.mark.parametrize(("priors", "gts"), [(84, 0), (0, 3), (0, 0)])
 def test_nothing_to_assign(priors, gts, dtype):
     pred, real = image(3, size=64)
-    pred = cast(without_rows(pred, slice(priors)), bboxes=dtype)
-    ours, theirs = both(pred, without_rows(real, slice(gts)))
+    pred = cast(rows(pred, slice(priors)), bboxes=dtype)
+    ours, theirs = both(pred, rows(real, slice(gts)))
     assert_same(ours, theirs, exactly=True)
     assert ours.max_overlaps.dtype == dtype
 
@@ -111,15 +135,19 @@ def test_some_objects_out_of_reach():
     assert (ours.gt_inds > 0).any() and (ours.max_overlaps == -100000).any()
 
 
-def test_a_box_whose_edge_runs_through_priors():
-    """Edges at 100 = 12.5 * 8, on the priors of a column and a row, opposite edges anywhere: no prior on an edge is in
-    the box, however centre and size round."""
-    pred, _ = image(1, size=256)
-    low = torch.rand(400, 2) * 60
-    boxes = torch.cat([torch.cat([low, torch.full((400, 2), 100.0)], -1), torch.cat([low + 100, low + 190], -1)])
-    boxes[400:, :2] = 100
-    for chunk in boxes.split(50):
-        assert_same(*both(pred, InstanceData(bboxes=chunk, labels=torch.zeros(50, dtype=torch.int64))))
+def test_edges_and_centre_regions_that_run_through_priors(monkeypatch):
+    """Boxes of two decimals as COCO's, which float32 rounds: an edge on a column or row of priors and the opposite one
+    anywhere, or a centre 20 pixels, 2.5 strides, from them. Who is a candidate and who pays is mmdet's to the prior."""
+    pred, _ = image(1, size=640)
+    column = torch.tensor([620.0, 508.0, 316.0, 300.0]).double().repeat(100)[:, None].expand(-1, 2)
+    size = torch.randint(1, 30000, (400, 2)).double() / 100
+    kinds = [(column - size, column), (column, column + size), (column - 20 - size, column - 20 + size)]
+    for boxes in torch.cat([torch.cat(kind, 1) for kind in kinds]).float().split(100):
+        gts = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.int64))
+        cost = costs_of(pred, gts, monkeypatch).T
+        candidate, unpenalised = THEIRS.get_in_gt_and_in_center_info(pred.priors, boxes)
+        assert torch.equal(cost[:, 0] < torch.inf, candidate)
+        assert torch.equal(cost[candidate] < 5e4, unpenalised)
 
 
 def test_float16_scores():
@@ -146,15 +174,16 @@ def test_float16_boxes():
     assert ours.max_overlaps.max() == 1 and theirs.max_overlaps.max() == 0
 
 
-def test_the_class_cost_of_a_score_is_mmdets():
+def test_the_class_cost_of_a_score_is_mmdets(monkeypatch):
     """From 0 to 1 and the floats next to them, where the logit is infinite or large: binary_cross_entropy's sum."""
     small = torch.tensor([0, 1e-45, 1e-38, 1e-30, 1e-12, 1e-6, 0.1, 0.5])
     scores = torch.cat([small, 1 - torch.tensor([0.3, 1e-3, 1e-6, 2**-24, 0])]).repeat(3, 1).T
     scores[:, 1], scores[:, 2] = 0.25, scores[:, 0].flip(0)
     n = len(scores)
-    square = torch.tensor([[8.0, 8, 8, 8]])
-    args = square.expand(1, n, 4), torch.logit(scores)[None], None, square[:, :2].expand(n, 2), torch.full((n,), 8.0)
-    cost = simota_cost(*args, square.expand(1, 3, 4), torch.arange(3)[None], iou_weight=0).cost[0]
+    square = torch.tensor([[4.0, 4, 12, 12]])
+    pred = InstanceData(bboxes=square.repeat(n, 1), scores=scores, priors=torch.full((n, 4), 8.0))
+    gts = InstanceData(bboxes=square.repeat(3, 1), labels=torch.arange(3))
+    cost = costs_of(pred, gts, monkeypatch, iou_weight=0)
     bce = torch.nn.functional.binary_cross_entropy
     wanted = bce(scores.expand(3, n, 3), torch.eye(3)[:, None].expand(3, n, 3), reduction="none").sum(-1)
     torch.testing.assert_close(cost.float(), wanted, rtol=1e-6, atol=1e-6)
@@ -189,7 +218,7 @@ def a_batch():
     """Seven images of one size: full, empty, out of reach."""
     images = [image(gts, classes=7, size=128, seed=gts) for gts in (5, 12, 1, 3, 30, 2, 8)]
     gts = [real for _, real in images]
-    gts[2] = without_rows(gts[2], slice(0))
+    gts[2] = rows(gts[2], slice(0))
     gts[5] = InstanceData(bboxes=gts[5].bboxes + 1000, labels=gts[5].labels)
     preds = [pred for pred, _ in images]
     return torch.stack([p.bboxes for p in preds]), torch.stack([p.scores for p in preds]), preds[0].priors, gts
@@ -239,7 +268,7 @@ def test_training_steps_of_the_real_detector(tmp_path):
     same gradients. A step is then taken; two runs apart drift apart, by rounding that training magnifies."""
     torch.set_num_threads(1)
     _, gts = image(6, size=128, seed=5)
-    empty = without_rows(gts, slice(0))
+    empty = rows(gts, slice(0))
     model = detector(detector_config("yolox_nano", tmp_path, patched=True))
     assert type(model.bbox_head.assigner) is type(OURS)
     model.bbox_head.use_l1 = True
