@@ -18,8 +18,9 @@ from benchmarks.peers_mmdet import TASK_UTILS, InstanceData, old_spellings
 from benchmarks.scenes import scene
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost as reference
+from yolox_ops import PRESETS
 
-GRAIN = 2**-7
+SPACING = 2**-7  # of float32 numbers at the penalty
 OURS, THEIRS = (TASK_UTILS.build({"type": name}) for name in ("YOLOXOpsSimOTAAssigner", "SimOTAAssigner"))
 
 
@@ -72,10 +73,7 @@ def reference_costs(pred: Any, gts: Any) -> tuple[list[list[float]], list[list[f
         pred.priors[:, 2].tolist(),
         centred(gts.bboxes),
         gts.labels.tolist(),
-        center_radius=2.5,
-        candidates="box_or_center",
-        outside_penalty=1e5,
-        iou_eps=1e-7,
+        **PRESETS["mmdet"],
     )
 
 
@@ -83,7 +81,7 @@ class Found(NamedTuple):
     positives: int
     different: int  # anchors
     ours_allowed: int  # anchors of ours that are not the reference's: near-ties
-    theirs_allowed: int  # of mmdet's: near-ties, and ties of the grain
+    theirs_allowed: int  # of mmdet's: near-ties, and costs that SPACING makes equal
 
 
 def compare(pred: Any, gts: Any, ours: Any = OURS, theirs: Any = THEIRS) -> Found:
@@ -100,8 +98,8 @@ def compare(pred: Any, gts: Any, ours: Any = OURS, theirs: Any = THEIRS) -> Foun
     if different.any():
         costs = reference_costs(pred, gts)
         allowed = [
-            check_matching((answer.gt_inds - 1).tolist(), *costs, penalty=1e5, grain=grain)
-            for answer, grain in ((a, 0.0), (b, GRAIN))
+            check_matching((answer.gt_inds - 1).tolist(), *costs, penalty=1e5, spacing=spacing)
+            for answer, spacing in ((a, 0.0), (b, SPACING))
         ]
     return Found(int((a.gt_inds > 0).sum()), int(different.sum()), *allowed)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import yolox_ops
-from benchmarks.parity_mmdet import GRAIN, OURS, THEIRS, compare, image, random_image
+from benchmarks.parity_mmdet import OURS, SPACING, THEIRS, compare, image, random_image
 from benchmarks.peers_mmdet import (
     TASK_UTILS,
     InstanceData,
@@ -70,18 +70,18 @@ def test_forty_random_images():
 
 
 def test_float32_rounds_mmdets_penalised_costs():
-    """The first image that differs: ours is the float64 reference's answer, mmdet's needs the grain of 1/128."""
+    """The first image that differs: ours is the float64 reference's answer, mmdet's needs the spacing of 1/128."""
     found = compare(*random_image(457))
     assert (found.different, found.ours_allowed, found.theirs_allowed) == (2, 0, 2)
 
 
-def test_only_penalised_costs_have_a_grain():
+def test_only_penalised_costs_have_a_spacing():
     """Two priors within 1/128 of each other: the dearer one may win only where float32 rounds both."""
     iou = [[0.5, 0.5]]
-    assert check_matching([-1, 0], [[1e5 + 1.0, 1e5 + 1.004]], iou, penalty=1e5, grain=GRAIN) == 2
-    for penalty, grain, most in ((0.0, GRAIN, 1.004), (1e5, 0.0, 1.004), (1e5, GRAIN, 1.009)):
+    assert check_matching([-1, 0], [[1e5 + 1.0, 1e5 + 1.004]], iou, penalty=1e5, spacing=SPACING) == 2
+    for penalty, spacing, most in ((0.0, SPACING, 1.004), (1e5, 0.0, 1.004), (1e5, SPACING, 1.009)):
         with pytest.raises(AssertionError, match=r"^anchor 0 went to -1, allowed \[0\]"):
-            check_matching([-1, 0], [[penalty + 1.0, penalty + most]], iou, penalty=1e5, grain=grain)
+            check_matching([-1, 0], [[penalty + 1.0, penalty + most]], iou, penalty=1e5, spacing=spacing)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,6 @@ def test_the_config_imports_the_assigner(tmp_path, monkeypatch):
 def test_training_steps_of_the_real_detector(tmp_path):
     """YOLOX-Nano of mmdet's own config, L1 term included: at every step either assigner gives the same losses and the
     same gradients. A step is then taken; two runs apart drift apart, by rounding that training magnifies."""
-    torch.set_num_threads(1)
     _, gts = image(6, size=128, seed=5)
     empty = rows(gts, slice(0))
     model = detector(detector_config("yolox_nano", tmp_path, patched=True))

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from yolox_ops._check import check_float, check_shape
 from yolox_ops.ops.simota import simota
+from yolox_ops.presets import PRESETS
 
 try:
     from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner, BboxOverlaps2D
@@ -17,7 +18,6 @@ try:
 except ImportError as error:
     raise ImportError(f"yolox_ops.integrations.mmdet needs the package mmdet, version 3: {error}") from error
 
-RULE: dict[str, Any] = {"candidates": "box_or_center", "outside_penalty": 1e5, "iou_eps": 1e-7}
 BACKGROUND_OVERLAP = -1e5  # -INF of mmdet
 
 
@@ -50,7 +50,7 @@ def _check_values(scores: Tensor, priors: Tensor) -> None:
 class YOLOXOpsSimOTAAssigner(BaseAssigner):
     """mmdet's SimOTAAssigner, of the same config keys and results, with yolox_ops.simota inside.
 
-    The rule is that of mmdet 3.3.0: a prior is a candidate in a box or in its centre region, and free of a penalty of
+    The rule is PRESETS["mmdet"]: a prior is a candidate in a box or in its centre region, and free of a penalty of
     1e5 in both; IoU counts as log(IoU + 1e-7). What differs, all of it rounding: mmdet adds the penalty in float32,
     which rounds penalised costs to 1/128, rounds the class cost to float16 where scores are float16, leaves equal costs
     in no order, and takes the union of two boxes as at least 1e-6 square pixels.
@@ -141,11 +141,10 @@ class YOLOXOpsSimOTAAssigner(BaseAssigner):
             _centred(_wide(gt_bboxes)),
             gt_labels,
             torch.tensor(counts).to(bboxes.device, non_blocking=True),
-            center_radius=self.center_radius,
+            **{**PRESETS["mmdet"], "center_radius": self.center_radius},
             cls_weight=self.cls_weight,
             iou_weight=self.iou_weight,
             topk=self.candidate_topk,
-            **RULE,
         )
         gt_inds = found.matched_gt + 1
         labels = pad(gt_labels, (1, 0), value=-1).gather(1, gt_inds)
