@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.parity_mmdet import OURS, THEIRS, compare, corners, image
+from benchmarks.parity_mmdet import OURS, THEIRS, compare, image
 from benchmarks.peers_mmdet import InstanceData, detector, detector_config, old_spellings, samples
-from benchmarks.scenes import scene, undecoded
+from benchmarks.scenes import corners, scene, undecoded
 
 torch.set_num_threads(2)
 SIZE = 640

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers import Megvii
-from benchmarks.scenes import scene
+from benchmarks.scenes import corners, scene
 from python_ref.exactness import check_matching
 from python_ref.simota import simota as reference
 from python_ref.simota_cost import simota_cost
@@ -34,12 +34,18 @@ Scene = tuple[Tensor, ...]
 Peer = Callable[[Sequence[Scene]], list[Tensor]]  # matched_gt [N] of each scene, which has one image
 
 
-def random_scene(seed: int, most: int = 640) -> Scene:
-    """One image of up to `most` pixels a side and 100 objects, as the arguments of simota."""
+def random_sizes(seed: int, most: int = 640) -> tuple[int, int, int]:
+    """Objects of an image, up to 100; classes; its side in pixels, up to `most`."""
     draw = random.Random(seed)
     size = draw.choice([s for s in (64, 128, 256, 416, 640) if s <= most])
     gts = draw.randint(1, max(2, min(100, size * size // 1500)))
-    return scene([gts], classes=draw.choice([1, 3, 20, 80]), size=size, seed=seed)
+    return gts, draw.choice([1, 3, 20, 80]), size
+
+
+def random_scene(seed: int, most: int = 640) -> Scene:
+    """One image, as the arguments of simota."""
+    gts, classes, size = random_sizes(seed, most)
+    return scene([gts], classes, size, seed)
 
 
 def lists(args: Scene) -> tuple:
@@ -61,10 +67,6 @@ def by_reference(scenes: Sequence[Scene]) -> list[Tensor]:
     return [torch.tensor(reference(*lists(args), **rule)[0]) for args in scenes]
 
 
-def corners(boxes: Tensor) -> np.ndarray:
-    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1).numpy()
-
-
 def paddle(python: str) -> Peer:
     """PaddleDetection's assigner, in a process of that Python."""
 
@@ -73,7 +75,7 @@ def paddle(python: str) -> Peer:
         for i, (pred, cls, obj, points, strides, boxes, labels, _) in enumerate(scenes):
             given[f"scores{i}"] = (cls[0].sigmoid() * obj[0].sigmoid()[:, None]).sqrt().numpy()
             given[f"priors{i}"] = torch.cat([points, strides[:, None], strides[:, None]], -1).numpy()
-            given[f"boxes{i}"], given[f"gt_boxes{i}"] = corners(pred[0]), corners(boxes[0])
+            given[f"boxes{i}"], given[f"gt_boxes{i}"] = corners(pred[0]).numpy(), corners(boxes[0]).numpy()
             given[f"gt_labels{i}"] = labels[0, :, None].numpy()
         with tempfile.TemporaryDirectory() as folder:
             np.savez(f"{folder}/scenes.npz", **given)

@@ -7,15 +7,15 @@ on penalised costs within 1/128 of each other, what float32 rounds to at 1e5; ou
 """
 
 import argparse
-import random
 import sys
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchmarks.parity import random_sizes
 from benchmarks.peers_mmdet import TASK_UTILS, InstanceData, old_spellings
-from benchmarks.scenes import scene
+from benchmarks.scenes import corners, scene
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost as reference
 from yolox_ops import PRESETS
@@ -29,10 +29,6 @@ class Image(NamedTuple):
 
     pred: Any  # InstanceData: bboxes, scores, priors
     gts: Any  # InstanceData: bboxes, labels
-
-
-def corners(boxes: Tensor) -> Tensor:
-    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
 
 
 def image(gts: int, classes: int = 80, size: int = 640, seed: int = 0) -> Image:
@@ -52,10 +48,7 @@ def image(gts: int, classes: int = 80, size: int = 640, seed: int = 0) -> Image:
 
 
 def random_image(seed: int) -> Image:
-    draw = random.Random(seed)
-    size = draw.choice([64, 128, 256, 416, 640])
-    gts = draw.randint(1, max(2, min(100, size * size // 1500)))
-    return image(gts, draw.choice([1, 3, 20, 80]), size, seed)
+    return image(*random_sizes(seed), seed)
 
 
 def reference_costs(pred: Any, gts: Any) -> tuple[list[list[float]], list[list[float]]]:

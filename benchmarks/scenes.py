@@ -33,6 +33,11 @@ def scene(counts: list[int], classes: int = 80, size: int = 640, seed: int = 0) 
     return pred_boxes, cls_logits, obj_logits, points, strides, gt_boxes, gt_labels, torch.tensor(counts)
 
 
+def corners(boxes: Tensor) -> Tensor:
+    """[..., 4], x1, y1, x2, y2 of centres and sizes."""
+    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
+
+
 def undecoded(pred_boxes: Tensor, anchor_points: Tensor, strides: Tensor) -> Tensor:
     """[B, N, 4], what a head says where its decoded boxes are pred_boxes."""
     stride = strides[:, None]
