@@ -54,13 +54,22 @@ with old_spellings():
 
     import yolox_ops.integrations.mmdet  # noqa: F401
 
-__all__ = ["TASK_UTILS", "InstanceData", "OptimWrapper", "detector", "detector_config", "old_spellings", "samples"]
+__all__ = [
+    "PATCH",
+    "TASK_UTILS",
+    "InstanceData",
+    "OptimWrapper",
+    "detector",
+    "detector_config",
+    "old_spellings",
+    "samples",
+]
 CONFIGS = Path(mmdet.__file__).parent / ".mim/configs/yolox"
 
 # A user's config: mmdet's own, and the lines of docs/mmdet.md.
 PATCH = """
-custom_imports = dict(imports=['yolox_ops.integrations.mmdet'])
-model = dict(train_cfg=dict(assigner=dict(type='YOLOXOpsSimOTAAssigner')))
+custom_imports = dict(imports=["yolox_ops.integrations.mmdet"])
+model = dict(train_cfg=dict(assigner=dict(type="YOLOXOpsSimOTAAssigner")))
 """
 
 

@@ -11,6 +11,7 @@ import torch
 import yolox_ops
 from benchmarks.parity_mmdet import OURS, SPACING, THEIRS, compare, image, random_image
 from benchmarks.peers_mmdet import (
+    PATCH,
     TASK_UTILS,
     InstanceData,
     OptimWrapper,
@@ -205,6 +206,13 @@ def test_values_that_mmdet_would_not_give(name, value, message):
         OURS.assign(pred, gts)
 
 
+def test_a_label_that_does_not_exist():
+    pred, gts = image(3, size=64)
+    gts.labels[1] = 80
+    with pytest.raises(ValueError, match=r"^gt_labels must be in \[0, 80\), got 80 at image 0, row 1$"):
+        OURS.assign(pred, gts)
+
+
 def test_shapes_that_do_not_fit():
     pred, gts = image(3, size=64)
     batch = pred.bboxes[None], pred.scores[None], pred.priors
@@ -253,7 +261,8 @@ def test_a_gpu_is_never_waited_for():
 
 
 def test_the_config_imports_the_assigner(tmp_path, monkeypatch):
-    """mmengine runs custom_imports: what PATCH says is all that a user writes."""
+    """mmengine runs custom_imports: what PATCH says, and docs/mmdet.md, is all that a user writes."""
+    assert PATCH in (Path(__file__).parents[1] / "docs/mmdet.md").read_text()
     monkeypatch.delitem(sys.modules, MODULE)
     monkeypatch.delitem(TASK_UTILS.module_dict, NAME)
     config = detector_config("yolox_tiny", tmp_path, patched=True)
