@@ -2,7 +2,10 @@
 
 import re
 
+import torch
 from test_numpy import in_a_new_process
+
+from yolox_ops._arguments import check_number
 
 
 def test_numpy_imports_no_torch():
@@ -55,3 +58,8 @@ from yolox_ops import *
 assert all(globals()[name] is getattr(yolox_ops, name) for name in yolox_ops.__all__)
 """
     assert in_a_new_process(code).stdout == "tensor([[1.]])\n"
+
+
+def test_numbers_of_a_traced_program_are_known_without_torch():
+    for symbol in (torch.SymInt(None), torch.SymFloat(None)):
+        check_number("sigma", symbol)

@@ -191,13 +191,9 @@ def test_arrays_are_read_where_they_lie(dtype):
     assert peak_bytes(on_arrays.soft_nms, boxes, scores, labels, max_detections=1) < small
     assert peak_bytes(on_arrays.pairwise_iou, boxes, boxes[:1]) < boxes.nbytes // 4 + small
     assert peak_bytes(on_arrays.pairwise_iou, boxes.reshape(4, -1, 4), boxes[:4, None]) < boxes.nbytes // 4 + small
-    strided = np.repeat(boxes, 2, 0)[::2]
-    for other in (
-        strided,
-        strided.reshape(4, -1, 4),
-        boxes.astype(boxes.dtype.newbyteorder()),
-        boxes.astype(np.float16),
-    ):
+    strided, half = np.repeat(boxes, 2, 0)[::2], np.repeat(boxes.astype(np.float16), 2, 0)[::2]
+    swapped = boxes.astype(boxes.dtype.newbyteorder())
+    for other in (strided, strided.reshape(4, -1, 4), half, swapped, misaligned(boxes)):
         one = other.size * (4 if other.dtype == np.float16 else dtype().itemsize)
         pair = np.zeros((*other.shape[:-2], 1, 4), np.float16)
         assert one < peak_bytes(on_arrays.pairwise_iou, other, pair) < 1.25 * one + small
@@ -301,10 +297,11 @@ def test_work_is_shared_by_threads_that_end_with_the_call(threads):
             call = pool.submit(on_arrays.pairwise_iou, boxes, boxes, kind="ciou")
             while not call.done():
                 most = max(most, count())
-            assert count() == before
-            if most == before + 3:
+            while count() > before:  # the kernel lists a thread a little longer than it lives
+                time.sleep(0.001)
+            if most > before:
                 break
-    assert most == before + 3
+    assert before < most <= before + 3
 
 
 def in_a_new_process(code, *options, **environment):
@@ -326,6 +323,31 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0 and call() == answer
 """
     in_a_new_process(code, YOLOX_OPS_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1")  # of BLAS Python would warn
+
+
+@pytest.mark.heavy
+def test_memory_and_threads_may_run_out():
+    """Without room for a thread's stack the caller does all the work; without room in a thread it is a MemoryError."""
+    code = """
+import re, resource, numpy as np, yolox_ops.numpy as on_arrays
+def call(extra):
+    size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
+    resource.setrlimit(resource.RLIMIT_AS, (size + extra, resource.RLIM_INFINITY))
+    try:
+        return on_arrays.pairwise_iou(a, b)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+a = b = np.random.default_rng(0).random((1000, 4), np.float32)
+assert (call(6 << 20) == on_arrays.pairwise_iou(a, b)).all()
+a, b = a[:4], np.resize(b, (2_000_000, 4))
+try:
+    call(60 << 20)
+except MemoryError:
+    print("MemoryError")
+assert on_arrays.pairwise_iou(a, b).shape == (4, 2_000_000)
+"""
+    run = in_a_new_process(code, YOLOX_OPS_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1")
+    assert run.stdout == "MemoryError\n"
 
 
 def message(function, *args, **kwargs):

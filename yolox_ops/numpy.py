@@ -40,7 +40,7 @@ def _check_float(name: str, array: np.ndarray) -> None:
 
 def _dense(array: np.ndarray, dtype: type) -> np.ndarray:
     """The array in a dtype, row by row and aligned, itself if it already is."""
-    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
+    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _wide_dtype(*arrays: np.ndarray) -> type:
