@@ -3,7 +3,7 @@
 import re
 
 import torch
-from test_numpy import in_a_new_process
+from arrays import in_a_new_process
 
 from yolox_ops._arguments import check_number
 

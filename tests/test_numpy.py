@@ -1,43 +1,29 @@
-"""yolox_ops.numpy gives what yolox_ops gives on tensors, bit for bit, and leaves the caller's arrays as they are."""
+"""yolox_ops.numpy gives what yolox_ops gives on tensors, bit for bit."""
 
 import inspect
 import math
-import os
-import subprocess
-import sys
-import threading
-import time
-import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import ml_dtypes
+import cv2
 import numpy as np
 import pytest
 import torch
+from arrays import array, misaligned
 from boxes import ODD_BOXES, random_boxes
-from impls import SLOW
+from impls import DTYPES, SLOW
 from selection import check_run, sample
 
 import yolox_ops
 import yolox_ops.numpy as on_arrays
 from python_ref.pairwise_iou import pairwise_iou as reference
-from yolox_ops import _numpy
 
 NAN, INF = math.nan, math.inf
 BROKEN = torch.tensor(
     [[NAN, 0, 10, 10], [0, 0, 10, NAN], [-INF, -INF, INF, INF], [0, 0, INF, 10], [1e30, 1e30, 2e30, 2e30]]
 )
 ODD = torch.cat([ODD_BOXES, BROKEN, torch.tensor([[-1e18, -1e18, 1e18, 1e18]]), random_boxes(20)])
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 METHODS = ["hard", "linear", "gaussian", "mean_gaussian"]
 each_method = pytest.mark.parametrize("method", METHODS)
-
-
-def array(value):
-    """A tensor as an array, whose dtype is ml_dtypes' for bfloat16; all else as it is."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    return value.float().numpy().astype(ml_dtypes.bfloat16) if value.dtype == torch.bfloat16 else value.numpy()
 
 
 def bits(values):
@@ -143,12 +129,6 @@ def test_many_boxes():
     check_same("pairwise_iou", boxes[:3000], boxes[1000:2000], kind="giou")
 
 
-def misaligned(x):
-    raw = np.empty(x.nbytes + 1, np.uint8)[1:]
-    raw[:] = np.frombuffer(x.tobytes(), np.uint8)
-    return raw.view(x.dtype).reshape(x.shape)
-
-
 @pytest.mark.parametrize(
     "lay",
     [
@@ -170,250 +150,15 @@ def test_how_an_array_lies_does_not_matter(lay):
     assert type(iou) is np.ndarray and iou.tobytes() == on_arrays.pairwise_iou(boxes, boxes[:7]).tobytes()
 
 
-def peak_bytes(function, *args, **kwargs):
-    """The most that NumPy held at once in a call, its outputs included."""
-    tracemalloc.start()
-    try:
-        function(*args, **kwargs)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_arrays_are_read_where_they_lie(dtype):
-    """What NumPy allocates is the outputs; one copy more for an array that cannot be read so."""
-    boxes, scores, labels = (x.numpy() for x in sample(100_000, kinds=9))
-    boxes, scores = boxes.astype(dtype), scores.astype(dtype)
-    for x in (boxes, scores, labels):
-        x.flags.writeable = False
-    small = 50_000
-    assert peak_bytes(on_arrays.soft_nms, boxes, scores, labels, max_detections=1) < small
-    assert peak_bytes(on_arrays.pairwise_iou, boxes, boxes[:1]) < boxes.nbytes // 4 + small
-    assert peak_bytes(on_arrays.pairwise_iou, boxes.reshape(4, -1, 4), boxes[:4, None]) < boxes.nbytes // 4 + small
-    strided, half = np.repeat(boxes, 2, 0)[::2], np.repeat(boxes.astype(np.float16), 2, 0)[::2]
-    swapped = boxes.astype(boxes.dtype.newbyteorder())
-    for other in (strided, strided.reshape(4, -1, 4), half, swapped, misaligned(boxes)):
-        one = other.size * (4 if other.dtype == np.float16 else dtype().itemsize)
-        pair = np.zeros((*other.shape[:-2], 1, 4), np.float16)
-        assert one < peak_bytes(on_arrays.pairwise_iou, other, pair) < 1.25 * one + small
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    return lambda count: monkeypatch.setenv("YOLOX_OPS_NUM_THREADS", str(count))
-
-
-def every_function():
-    boxes, scores, labels = map(array, sample(5, 4000, kinds=40, extent=600))
-    return [
-        *on_arrays.batched_soft_nms(boxes, scores),
-        *on_arrays.batched_soft_nms(boxes, scores, labels, method="mean_gaussian"),
-        on_arrays.pairwise_iou(boxes[0], boxes[:, :500], kind="ciou"),
-        on_arrays.pairwise_iou(boxes[0, :3], boxes[0, :3]),
-    ]
-
-
-def test_threads_and_callers_do_not_change_the_answer(threads):
-    answers = []
-    for count in (1, 2, 3, 5):
-        threads(count)
-        torch.manual_seed(0)
-        answers.append([x.tobytes() for x in every_function()])
-    assert all(answer == answers[0] for answer in answers)
-    torch.manual_seed(0)
-    boxes, scores, labels = map(array, sample(5, 4000, kinds=40, extent=600))
-    alone = [x.tobytes() for x in on_arrays.batched_soft_nms(boxes, scores, labels)]
-    with ThreadPoolExecutor(8) as pool:
-        crowd = pool.map(lambda _: on_arrays.batched_soft_nms(boxes, scores, labels), range(16))
-        assert all([x.tobytes() for x in found] == alone for found in crowd)
-
-
-def test_how_many_threads(monkeypatch):
-    def allowed(own, openmp):
-        for name, value in (("YOLOX_OPS_NUM_THREADS", own), ("OMP_NUM_THREADS", openmp)):
-            monkeypatch.delenv(name, raising=False)
-            if value is not None:
-                monkeypatch.setenv(name, value)
-        return _numpy.allowed_threads()
-
-    assert allowed("3", "5") == 3 and allowed(None, "5") == 5 and allowed("", "4,2") == 4
-    cpus = os.sched_getaffinity(0)
-    for none in (None, "", "many", "0", "-2"):
-        assert allowed(None, none) == len(cpus)
-    try:
-        os.sched_setaffinity(0, {min(cpus)})
-        assert allowed(None, None) == 1
-    finally:
-        os.sched_setaffinity(0, cpus)
-    boxes = random_boxes(2).numpy()
-    for wrong in ("many", "0", "-1"):
-        with pytest.raises(ValueError, match=f"YOLOX_OPS_NUM_THREADS must be a positive integer, got '{wrong}'"):
-            allowed(wrong, None)
-        with pytest.raises(ValueError, match="YOLOX_OPS_NUM_THREADS"):
-            on_arrays.pairwise_iou(boxes, boxes)
-
-
-LONG = 2000 if SLOW else 12_000
-
-
-def long_call():
-    """About a fifth of a second: every box lowers every other."""
-    on_arrays.soft_nms(
-        np.tile(np.float32([0, 0, 9, 9]), (LONG, 1)), np.ones(LONG, np.float32), score_threshold=0, sigma=99
-    )
-
-
-def test_other_python_threads_run_meanwhile():
-    """The main thread takes the time while another one calls: never in the midst of it, if that kept the GIL."""
-    span = []
-
-    def call():
-        span.append(time.perf_counter())
-        long_call()
-        span.append(time.perf_counter())
-
-    caller = threading.Thread(target=call)
-    caller.start()
-    seen = []
-    while caller.is_alive():
-        seen.append(time.perf_counter())
-        time.sleep(0.001)
-    begin, end = span
-    assert end - begin > 10 * sys.getswitchinterval()
-    assert any(begin + 0.2 * (end - begin) < moment < end - 0.2 * (end - begin) for moment in seen)
-
-
-def test_work_is_shared_by_threads_that_end_with_the_call(threads):
-    def count():
-        return len(os.listdir("/proc/self/task"))
-
-    threads(4)
-    boxes = random_boxes(3000).numpy()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(int).result()  # starts its thread
-        before, most = count(), 0
-        for _ in range(50):
-            call = pool.submit(on_arrays.pairwise_iou, boxes, boxes, kind="ciou")
-            while not call.done():
-                most = max(most, count())
-            while count() > before:  # the kernel lists a thread a little longer than it lives
-                time.sleep(0.001)
-            if most > before:
-                break
-    assert before < most <= before + 3
-
-
-def in_a_new_process(code, *options, **environment):
-    run = [sys.executable, "-W", "error", *options, "-c", code]
-    result = subprocess.run(run, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
-    assert result.returncode == 0, result.stderr
-    return result
-
-
-def test_a_process_can_fork_between_calls():
-    code = """
-import os, numpy as np, yolox_ops.numpy as on_arrays
-boxes = np.random.default_rng(0).random((2000, 4), np.float32)
-call = lambda: on_arrays.pairwise_iou(boxes, boxes).tobytes()
-answer = call()
-child = os.fork()
-if not child:
-    os._exit(0 if call() == answer else 1)
-assert os.waitpid(child, 0)[1] == 0 and call() == answer
-"""
-    in_a_new_process(code, YOLOX_OPS_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1")  # of BLAS Python would warn
-
-
-@pytest.mark.heavy
-def test_memory_and_threads_may_run_out():
-    """Without room for a thread's stack the caller does all the work; without room in a thread it is a MemoryError."""
-    code = """
-import re, resource, numpy as np, yolox_ops.numpy as on_arrays
-def call(extra):
-    size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
-    resource.setrlimit(resource.RLIMIT_AS, (size + extra, resource.RLIM_INFINITY))
-    try:
-        return on_arrays.pairwise_iou(a, b)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-a = b = np.random.default_rng(0).random((1000, 4), np.float32)
-assert (call(6 << 20) == on_arrays.pairwise_iou(a, b)).all()
-a, b = a[:4], np.resize(b, (2_000_000, 4))
-try:
-    call(60 << 20)
-except MemoryError:
-    print("MemoryError")
-assert on_arrays.pairwise_iou(a, b).shape == (4, 2_000_000)
-"""
-    run = in_a_new_process(code, YOLOX_OPS_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1")
-    assert run.stdout == "MemoryError\n"
-
-
-def message(function, *args, **kwargs):
-    with pytest.raises((ValueError, TypeError)) as caught:
-        function(*args, **kwargs)
-    text = str(caught.value).replace("numpy.ndarray", "torch.Tensor").replace("ndarray", "Tensor")
-    return caught.type, text.replace("integer array", "integer tensor").replace("torch.", "")
-
-
-BOXES, SCORES = random_boxes(5), torch.rand(5)
-
-
-@pytest.mark.parametrize(
-    ("op", "args", "kwargs"),
-    [
-        ("pairwise_iou", (torch.rand(3, 5), BOXES), {}),
-        ("pairwise_iou", (BOXES, torch.rand(4)), {}),
-        ("pairwise_iou", (BOXES, BOXES.int()), {}),
-        ("pairwise_iou", (BOXES.tolist(), BOXES), {}),
-        ("pairwise_iou", (BOXES, BOXES), {"fmt": "yxyx"}),
-        ("pairwise_iou", (BOXES, BOXES), {"kind": "dice"}),
-        ("pairwise_iou", (BOXES.expand(2, 5, 4), BOXES.expand(3, 5, 4)), {}),
-        ("soft_nms", (BOXES[:, :3], SCORES), {}),
-        ("soft_nms", (BOXES[None], SCORES), {}),
-        ("soft_nms", (BOXES.int(), SCORES), {}),
-        ("soft_nms", (BOXES, SCORES[:4]), {}),
-        ("soft_nms", (BOXES, SCORES > 0), {}),
-        ("soft_nms", (BOXES, 0.5), {}),
-        ("soft_nms", (BOXES, SCORES, torch.zeros(4, dtype=int)), {}),
-        ("soft_nms", (BOXES, SCORES, SCORES), {}),
-        ("soft_nms", (BOXES, SCORES, SCORES > 0), {}),
-        ("soft_nms", (BOXES, SCORES, [0] * 5), {}),
-        ("soft_nms", (BOXES, SCORES), {"method": "soft"}),
-        ("soft_nms", (BOXES, SCORES), {"fmt": "yxyx"}),
-        ("soft_nms", (BOXES, SCORES), {"sigma": 0.0}),
-        ("soft_nms", (BOXES, SCORES), {"sigma": "1"}),
-        ("soft_nms", (BOXES, SCORES), {"iou_threshold": -0.1}),
-        ("soft_nms", (BOXES, SCORES), {"score_threshold": NAN}),
-        ("soft_nms", (BOXES, SCORES), {"max_detections": -1}),
-        ("soft_nms", (BOXES, SCORES), {"max_detections": "3"}),
-        ("soft_nms", (BOXES, SCORES), {"max_detections": True}),
-        ("soft_nms", (BOXES, SCORES), {"max_detections": 2**63}),
-        ("batched_soft_nms", (BOXES, SCORES), {}),
-    ],
-)
-def test_errors_are_the_same(op, args, kwargs):
-    mine = message(getattr(on_arrays, op), *map(array, args), **kwargs)
-    theirs = message(getattr(yolox_ops, op), *args, **kwargs)
-    assert mine == theirs
-
-
-def test_the_bindings_guard_their_memory():
-    boxes, scores = BOXES[None].numpy(), SCORES[None].numpy()
-    rule = "hard", 0.5, 0.3, 1e-3, -1, "xyxy"
-    with pytest.raises(ValueError, match=r"boxes2 must be \[B, N, 4\], got \[3, 5, 4\]"):
-        _numpy.pairwise_iou(boxes, np.repeat(boxes, 3, 0), "xyxy", "iou")
-    for shape in ((1, 4), (5,), (1, 5, 1)):
-        with pytest.raises(ValueError, match=r"scores must be \[B, N\], got \["):
-            _numpy.soft_nms(boxes, np.zeros(shape, np.float32), None, *rule)
-    with pytest.raises(ValueError, match=r"labels must be \[B, N\], got \[1, 4\]"):
-        _numpy.soft_nms(boxes, scores, np.zeros((1, 4), np.int64), *rule)
-    for wrong in (boxes.astype(np.float64), boxes[..., ::-1], boxes.astype(">f4")):
-        with pytest.raises(TypeError, match="incompatible function arguments"):
-            _numpy.soft_nms(wrong, scores, None, *rule)
-    with pytest.raises(TypeError, match="incompatible function arguments"):
-        _numpy.soft_nms(boxes, scores, np.zeros((1, 5), np.int32), *rule)
+@pytest.mark.parametrize(("method", "code"), [("linear", 1), ("gaussian", 2)])
+def test_keeps_what_opencv_keeps(method, code):
+    corner, size = np.random.default_rng(0).integers(1, 60, (2, 500, 2))
+    boxes, scores = np.concatenate([corner, size], 1), ((torch.randperm(500) + 1) / 500).numpy()
+    decayed, kept = cv2.dnn.softNMSBoxes(boxes.astype(np.int32), scores, 0.0101, 0.4, 0, 0.3, code)
+    rule = {"method": method, "sigma": 0.3, "iou_threshold": 0.4, "score_threshold": 0.0101, "fmt": "xywh"}
+    indices, mine = on_arrays.soft_nms(boxes.astype(np.float32), scores, **rule)
+    assert sorted(indices.tolist()) == sorted(kept.ravel().tolist()) and 50 < len(indices) < 450
+    np.testing.assert_allclose(mine, decayed.ravel(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("op", ["pairwise_iou", "soft_nms", "batched_soft_nms"])
@@ -423,3 +168,13 @@ def test_signature_and_docstring_are_those_of_the_op(op):
     assert strip == [p.replace(annotation=p.empty) for p in inspect.signature(theirs).parameters.values()]
     assert mine.__doc__.split("Returns:")[0] == theirs.__doc__.split("Returns:")[0]
     assert on_arrays.__all__ == ["SoftNMS", "batched_soft_nms", "pairwise_iou", "soft_nms"]
+
+
+def test_the_page_on_numpy_is_true():
+    """Its two examples, OpenCV's and ours, give the same."""
+    names: dict = {}
+    page = (Path(__file__).parent.parent / "docs/numpy.md").read_text()
+    for block in page.split("```python\n")[1:]:
+        exec(compile(block.split("```")[0], "docs/numpy.md", "exec"), names)
+    assert [row for _, row in names["kept"]] == names["indices"].tolist() == [0, 2, 3, 1]
+    np.testing.assert_allclose([score for score, _ in names["kept"]], names["new_scores"], rtol=1e-6)
