@@ -58,9 +58,9 @@ bench: build peers
 gpu:
 	PYTHON=$(PYTHON) tools/gpu.sh "$(OUT)" "$(PARTS)"
 
-# The libraries use nothing but torch's stable ABI.
+# The libraries for torch use nothing but its stable ABI. The one for NumPy is Python's and knows nothing of torch.
 audit: build
-	$(BIN)/torch-abi-audit --check torch yolox_ops/*.so
+	$(BIN)/torch-abi-audit --check torch yolox_ops/_C*.so
 
 # The tests of C++ and of the emulated CUDA kernels once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: build

@@ -1,10 +1,12 @@
-"""Builds yolox_ops/_C.so from csrc/cpu and, where nvcc is found, yolox_ops/_C_cuda.so from csrc/cuda, with ninja.
+"""Builds yolox_ops/_C.so from csrc/cpu, yolox_ops/_numpy.*.so from csrc/numpy, which knows nothing of torch, and, where
+nvcc is found, yolox_ops/_C_cuda.so from csrc/cuda, with ninja.
 
 Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last,
 where the C++ compiler runs), YOLOX_OPS_BUILD (folder of the object files), YOLOX_OPS_EMULATED (1: builds _C_emulated.so
 instead, csrc/cuda compiled for the CPU against tests/emulator).
 """
 
+import importlib.util
 import os
 import re
 import shlex
@@ -57,16 +59,23 @@ def gencode(nvcc: str) -> str:
     return " ".join([*codes, f"-gencode arch=compute_{archs[-1]},code=compute_{archs[-1]}"])
 
 
+def find_pybind11(torch: Path) -> Path:
+    """The folder of its headers: of the package, or of the copy in torch, for a machine without network."""
+    spec = importlib.util.find_spec("pybind11")
+    return Path(spec.origin).parent / "include" if spec and spec.origin else torch / "include"
+
+
 def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str) -> None:
     """The ninja file that turns sources into one library; objects depend on the headers that the compilers saw."""
-    include, lib = shlex.quote(f"-I{torch}/include"), shlex.quote(f"-L{torch}/lib")
+    name = output.name.partition(".")[0]
+    include, lib = [f"{torch}/include"], shlex.quote(f"-L{torch}/lib")
     extra = os.environ.get("YOLOX_OPS_CXXFLAGS", "")
-    nvcc = find_nvcc() if output.stem == "_C_cuda" else None
+    nvcc = find_nvcc() if name == "_C_cuda" else None
     with open(plan, "w") as file:
         ninja = ninja_syntax.Writer(file, width=1000)
         ninja.variable("builddir", BUILD)
         if nvcc is None:
-            emulator = EMULATOR if output.stem == "_C_emulated" else ""
+            emulator = EMULATOR if name == "_C_emulated" else ""
             compiler, libs, stub = f"{cxx} {CXXFLAGS} {extra} {emulator}", f"{lib} -ltorch_cpu", None
             link, report = f"{cxx} {extra}", ""
         else:
@@ -80,9 +89,12 @@ def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: s
             libs = f"{lib} -ltorch_cpu -L{BUILD} -Xlinker --no-as-needed -ltorch_cuda"
             # What ptxas says of registers and spills is kept beside the object, for tests/test_cuda_build.py.
             report = "2> $out.ptxas; status=$$?; grep -v '^ptxas info' $out.ptxas >&2; exit $$status"
+        if name == "_numpy":
+            include, libs = [sysconfig.get_path("include"), find_pybind11(torch)], "-pthread"
+        includes = " ".join(shlex.quote(f"-I{folder}") for folder in include)
         ninja.rule(
             "compile",
-            f"{compiler} {TARGET} {include} -MD -MF $out.d -c $in -o $out {report}",
+            f"{compiler} {TARGET} {includes} -MD -MF $out.d -c $in -o $out {report}",
             depfile="$out.d",
             deps="gcc",
         )
@@ -97,7 +109,8 @@ class NinjaBuild(build_ext):
     """Builds an extension by ninja, which compiles what has changed, in parallel."""
 
     def get_ext_filename(self, name):
-        return name.replace(".", "/") + ".so"
+        folders = name.replace(".", "/")
+        return folders + (sysconfig.get_config_var("EXT_SUFFIX") if folders.endswith("_numpy") else ".so")
 
     def build_extension(self, ext):
         torch, cxx = find_torch(), os.environ.get("CXX", "c++")
@@ -121,7 +134,10 @@ def extensions() -> list[Extension]:
     cuda_sources = sorted(map(str, Path("csrc/cuda").glob("*.cu")))
     if os.environ.get("YOLOX_OPS_EMULATED"):
         return [Extension("_C_emulated", [source for source in cuda_sources if "build_info" not in source])]
-    found = [Extension("yolox_ops._C", sorted(map(str, Path("csrc/cpu").glob("*.cpp"))))]
+    found = [
+        Extension("yolox_ops._C", sorted(map(str, Path("csrc/cpu").glob("*.cpp")))),
+        Extension("yolox_ops._numpy", ["csrc/numpy/bindings.cpp"]),
+    ]
     if find_nvcc():
         found.append(Extension("yolox_ops._C_cuda", cuda_sources))
     else:

@@ -45,6 +45,13 @@ YOLOX_OPS_INLINE void set_angle(Box<T>& box) {
   box.angle = atan2_(box.x2 - box.x1, box.y2 - box.y1);
 }
 
+template <class T>
+YOLOX_OPS_INLINE Box<T> load_box(const T* p, Format format, Kind kind) {
+  Box<T> box = make_box<T>(format, p[0], p[1], p[2], p[3]);
+  if (kind == Kind::kCiou) set_angle(box);
+  return box;
+}
+
 // Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box, by its area, NaN. Of
 // tiny boxes far from 0 the corners are rounded and the areas are not; that the union holds the intersection keeps IoU
 // within 1.
@@ -86,6 +93,21 @@ YOLOX_OPS_INLINE T similarity(const Box<T>& a, const Box<T>& b) {
   // The weight alpha counts as a constant in the gradient, as in the paper and in torchvision.
   const T alpha = detached(ratio_or_zero(v, (T(1) - overlap) + v));
   return diou - alpha * v;
+}
+
+// Calls f with the kind as a compile-time constant.
+template <class F>
+inline __attribute__((always_inline)) void dispatch_kind(Kind kind, const F& f) {
+  switch (kind) {
+    case Kind::kIou:
+      return f.template operator()<Kind::kIou>();
+    case Kind::kGiou:
+      return f.template operator()<Kind::kGiou>();
+    case Kind::kDiou:
+      return f.template operator()<Kind::kDiou>();
+    case Kind::kCiou:
+      return f.template operator()<Kind::kCiou>();
+  }
 }
 
 }  // namespace yolox_ops

@@ -1,11 +1,10 @@
-// Soft-NMS's arguments, guards and arithmetic, once for CPU and CUDA.
+// Soft-NMS's options and arithmetic, once for CPU and CUDA.
 #pragma once
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 
-#include "common.h"
+#include "arguments.h"
 
 namespace yolox_ops {
 
@@ -33,6 +32,38 @@ struct NmsRule {
     const T width = method == Method::kGaussian ? sigma : mean;
     return width > T(0) ? T(-1) / width : T(0);  // a mean that is not positive lowers nothing
   }
+};
+
+// What a caller asks for, but for the boxes.
+struct NmsOptions {
+  NmsOptions(const std::string& fmt, const std::string& method_, double sigma_, double iou_threshold_,
+             double score_threshold_, int64_t max_detections_)
+      : format(parse_format(fmt)),
+        method(parse_method(method_)),
+        sigma(sigma_),
+        iou_threshold(iou_threshold_),
+        score_threshold(score_threshold_),
+        max_detections(max_detections_) {
+    check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
+  }
+
+  template <class T>
+  NmsRule<T> rule() const {
+    // A pair that does not overlap never decays, which a negative threshold would ask for.
+    return {method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
+            static_cast<T>(score_threshold)};
+  }
+
+  // At most how many of an image's `boxes` are selected.
+  int64_t most(int64_t boxes) const {
+    check(boxes < std::numeric_limits<int32_t>::max(), "boxes must be fewer than 2^31 an image, got ", boxes);
+    return max_detections < 0 ? boxes : std::min(max_detections, boxes);
+  }
+
+  Format format;
+  Method method;
+  double sigma, iou_threshold, score_threshold;
+  int64_t max_detections;
 };
 
 // What a score is multiplied by. Hard NMS makes it NaN, which reaches no threshold.
@@ -95,57 +126,5 @@ YOLOX_OPS_INLINE Box<T> span_of(const Box<T>& span, const Box<T>& box) {
   const T x = box.x1 + box.x2, y = box.y1 + box.y2;
   return can_overlap(box) ? HullOf()(span, Box<T>{x, y, x, y, T(0), T(0)}) : span;
 }
-
-// The op's tensors, checked and dense, and its outputs.
-struct NmsCall {
-  NmsCall(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& labels_, const std::string& fmt,
-          const std::string& method_, double sigma_, double iou_threshold_, double score_threshold_,
-          int64_t max_detections)
-      : boxes(boxes_), scores(scores_), indices(boxes_), decayed(boxes_), counts(boxes_) {
-    check_shape(boxes, "boxes", "[B, N, 4]", {-1, -1, 4});
-    B = boxes.size(0), N = boxes.size(1);
-    check_shape(scores, "scores", "[B, N]", {B, N});
-    check_floating(boxes, "boxes");
-    check_floating(scores, "scores");
-    check_same_device(scores, "scores", boxes, "boxes");
-    if (labels_) {
-      check_shape(*labels_, "labels", "[B, N]", {B, N});
-      check_integer(*labels_, "labels");
-      check_same_device(*labels_, "labels", boxes, "boxes");
-    }
-    check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
-    check(N < std::numeric_limits<int32_t>::max(), "boxes must be fewer than 2^31 an image, got ", N);
-    format = parse_format(fmt);
-    method = parse_method(method_);
-    dtype = compute_dtype(boxes, scores);
-    sigma = sigma_;
-    iou_threshold = iou_threshold_;
-    score_threshold = score_threshold_;
-    K = max_detections < 0 ? N : std::min(max_detections, N);
-    indices = torch::stable::new_empty(boxes, {B, K}, ScalarType::Long);
-    decayed = torch::stable::new_empty(boxes, {B, K}, dtype);
-    counts = torch::stable::new_empty(boxes, {B}, ScalarType::Long);
-    if (B == 0) return;
-    boxes = dense(boxes, dtype);
-    scores = dense(scores, dtype);
-    if (labels_) labels = dense(*labels_, ScalarType::Long);
-  }
-
-  template <class T>
-  NmsRule<T> rule() const {
-    // A pair that does not overlap never decays, which a negative threshold would ask for.
-    return {method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
-            static_cast<T>(score_threshold)};
-  }
-
-  int64_t B, N, K;
-  Tensor boxes, scores;
-  std::optional<Tensor> labels;
-  Tensor indices, decayed, counts;
-  Format format;
-  Method method;
-  ScalarType dtype;
-  double sigma, iou_threshold, score_threshold;
-};
 
 }  // namespace yolox_ops

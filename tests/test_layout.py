@@ -62,7 +62,7 @@ def test_every_op_is_public_documented_and_registered(op):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "csrc").glob("*/*.c*")), ids=lambda path: path.name)
 def test_every_kernel_file_belongs_to_an_op(path):
-    assert path.stem in [*OPS, "build_info"] or path.suffix == ".cuh"
+    assert path.stem in [*OPS, "build_info"] or path.suffix == ".cuh" or path.parent.name == "numpy"
 
 
 def test_nothing_is_implemented_without_a_schema():

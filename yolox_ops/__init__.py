@@ -1,21 +1,18 @@
-"""Fused kernels for YOLOX-style detection. Each op's page is yolox_ops/ops/<op>.py."""
+"""Fused kernels for YOLOX-style detection. Each op's page is yolox_ops/ops/<op>.py.
+
+The ops are registered as torch.ops.yolox_ops.* by this import if torch was imported before, else by the first use of a
+name below, or by `import yolox_ops.ops`. So yolox_ops.numpy never waits for torch, and works where there is none.
+"""
+# ruff: noqa: F403, F405  the names are those of _public.py, as mypy knows
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from yolox_ops._explain import explain
-from yolox_ops._library import build_info, register_cuda
-from yolox_ops.assignment import Assignment
-from yolox_ops.explanation import Explanation
-from yolox_ops.ops.aligned_iou import aligned_iou
-from yolox_ops.ops.dynamic_k_match import dynamic_k_match
-from yolox_ops.ops.pairwise_iou import pairwise_iou
-from yolox_ops.ops.simota import simota
-from yolox_ops.ops.simota_cost import SimOTACost, simota_cost
-from yolox_ops.ops.soft_nms import SoftNMS, batched_soft_nms, soft_nms
-from yolox_ops.presets import PRESETS
-from yolox_ops.yolox.loss import YOLOXLoss, yolox_loss
-
-register_cuda()
+if TYPE_CHECKING:
+    from yolox_ops._public import *
 
 __all__ = [
     "PRESETS",
@@ -35,3 +32,23 @@ __all__ = [
     "soft_nms",
     "yolox_loss",
 ]
+
+
+def _import_names() -> None:
+    public = importlib.import_module("yolox_ops._public")
+    globals().update({name: getattr(public, name) for name in __all__})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'yolox_ops' has no attribute {name!r}")
+    _import_names()
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if sys.modules.get("torch"):
+    _import_names()

@@ -3,22 +3,22 @@
 
 #include <torch/csrc/stable/ops.h>
 
-#include <algorithm>
-#include <atomic>
 #include <vector>
+
+#include "share.h"
 
 namespace yolox_ops {
 
-// Calls work(worker, i) for every i in [0, n); a worker takes the next free i.
-template <class Work>
-void share(int64_t workers, int64_t n, const Work& work) {
-  std::atomic<int64_t> next{0};
-  torch::stable::parallel_for(0, std::min(workers, n), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) {
-      for (int64_t i = next++; i < n; i = next++) work(worker, i);
-    }
-  });
-}
+struct TorchThreads {
+  static constexpr int64_t kGrain = 1;
+
+  static int64_t count() { return torch::stable::get_num_threads(); }
+
+  template <class Work>
+  static void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
+    torch::stable::parallel_for(begin, end, grain, work);
+  }
+};
 
 // Calls work(scratch, i) for every i in [0, n). With at least as many items as threads each thread has a Scratch and
 // takes items; with fewer the items come one by one, so that loops inside `work` can use the threads.
@@ -29,7 +29,7 @@ void parallel_items(int64_t n, const Work& work) {
   if (n < threads) {
     for (int64_t i = 0; i < n; ++i) work(scratch[0], i);
   } else {
-    share(threads, n, [&](int64_t worker, int64_t i) { work(scratch[worker], i); });
+    share(TorchThreads(), threads, n, [&](int64_t worker, int64_t i) { work(scratch[worker], i); });
   }
 }
 

@@ -1,3 +1,4 @@
+#include "../nms_call.h"
 #include "aten.cuh"
 #include "soft_nms_rounds.cuh"
 
@@ -116,11 +117,11 @@ void run(const Device& device, NmsCall& call) {
               call.scores.const_data_ptr<T>(),
               call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr,
               nullptr,
-              call.format,
-              call.rule<T>(),
+              call.options.format,
+              call.options.rule<T>(),
               current.mutable_data_ptr<T>(),
               selected.mutable_data_ptr<T>()};
-  if (call.score_threshold < 0) {
+  if (call.options.score_threshold < 0) {
     device.launch(select_in_order<T>, blocks(B, 1), kThreads, in, K, indices, scores, counts);
     return;
   }
@@ -151,7 +152,7 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& s
                                             std::string method, double sigma, double iou_threshold,
                                             double score_threshold, int64_t max_detections, std::string fmt) {
   const Device device(boxes);
-  NmsCall call(boxes, scores, labels, fmt, method, sigma, iou_threshold, score_threshold, max_detections);
+  NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections});
   if (call.B * call.K == 0) {
     torch::stable::zero_(call.counts);
   } else {

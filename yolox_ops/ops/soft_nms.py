@@ -1,26 +1,13 @@
 """soft_nms: non-maximum suppression that lowers the scores of overlapping boxes instead of removing them."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from yolox_ops._check import (
-    FORMATS,
-    check_at_least,
-    check_between,
-    check_choice,
-    check_count,
-    check_float,
-    check_integer,
-    check_positive,
-    check_same_device,
-    check_shape,
-    wide_dtype,
-)
-
-METHODS = ("hard", "linear", "gaussian", "mean_gaussian")
+from yolox_ops._arguments import METHODS as METHODS
+from yolox_ops._arguments import check_nms_rule
+from yolox_ops._check import check_count, check_float, check_integer, check_same_device, check_shape, wide_dtype
 
 torch.library.define(
     "yolox_ops::soft_nms",
@@ -57,11 +44,7 @@ def _check(
         check_integer("labels", labels)
         check_shape("labels", labels, words, boxes.shape[:-1])
     check_same_device("boxes", boxes, scores=scores, labels=labels)
-    check_choice("method", method, METHODS)
-    check_choice("fmt", fmt, FORMATS)
-    check_positive("sigma", sigma)
-    check_at_least("iou_threshold", iou_threshold, 0)
-    check_between("score_threshold", score_threshold, -math.inf, math.inf)
+    check_nms_rule(method, sigma, iou_threshold, score_threshold, fmt)
 
 
 @torch.library.register_fake("yolox_ops::soft_nms")

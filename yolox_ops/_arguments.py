@@ -1,0 +1,81 @@
+"""Argument checks in one voice: subject, rule, fact. Values and shapes raise ValueError, dtypes TypeError. Nothing here
+imports torch, so that yolox_ops.numpy needs none."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+FORMATS = ("xyxy", "xywh", "cxcywh")
+KINDS = ("iou", "giou", "diou", "ciou")
+METHODS = ("hard", "linear", "gaussian", "mean_gaussian")
+
+
+class Shaped(Protocol):
+    """A tensor or an array."""
+
+    @property
+    def shape(self) -> Any: ...
+
+
+def check_shape(name: str, array: Shaped, words: str, shape: Sequence[int | None]) -> None:
+    """`words` is the shape as the docstring writes it; None in `shape` fits any size."""
+    if len(array.shape) == len(shape):
+        names = words.strip("[]").split(", ")
+        wrong = [(n, w) for n, s, w in zip(names, array.shape, shape, strict=True) if w is not None and s != w]
+        if not wrong:
+            return
+        known = ", ".join(f"{letter} = {size}" for letter, size in wrong if letter.isalpha())
+        words += f" with {known}" if known else ""
+    raise ValueError(f"{name} must be {words}, got {list(array.shape)}")
+
+
+def check_number(name: str, value: object) -> None:
+    # torch's symbols stand for numbers where a program is traced; they are known by what they can do, without torch.
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) or hasattr(value, "__sym_float__")):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    check_number(name, value)
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value}")
+
+
+def check_at_least(name: str, value: float, bound: float) -> None:
+    check_number(name, value)
+    if not value >= bound:
+        raise ValueError(f"{name} must be at least {bound}, got {value}")
+
+
+def check_positive(name: str, value: float) -> None:
+    check_number(name, value)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    check_at_least(name, value, least)
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, got {value}")
+
+
+def check_nms_rule(
+    method: str,
+    sigma: float,
+    iou_threshold: float,
+    score_threshold: float,
+    fmt: str,
+) -> None:
+    """What soft_nms asks of its options."""
+    check_choice("method", method, METHODS)
+    check_choice("fmt", fmt, FORMATS)
+    check_positive("sigma", sigma)
+    check_at_least("iou_threshold", iou_threshold, 0)
+    check_between("score_threshold", score_threshold, -math.inf, math.inf)
