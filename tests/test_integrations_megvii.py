@@ -81,15 +81,20 @@ def test_giou(release):
 
 
 @each_head
-def test_get_assignments(release):
+def test_get_assignments(release, monkeypatch):
     """The head's own five returns, from its own signature."""
     head = megvii.patch(head_of(release))
+    own_code = type(head).get_assignments
     for seed in range(8):
         args = scene([7, 2], CLASSES, 128, seed)
         peer = Megvii(*args, release=release)
         theirs = peer.run()
         peer.head = head
-        for mine, own in zip(peer.run(), theirs, strict=True):
+        with monkeypatch.context() as patching:
+            patching.delattr(type(head), "get_assignments")
+            ours = peer.run()
+        assert type(head).get_assignments is own_code
+        for mine, own in zip(ours, theirs, strict=True):
             for a, b in zip(mine, own, strict=True):
                 assert type(a) is type(b)
                 assert a == b if isinstance(a, int) else a.dtype == b.dtype
@@ -97,7 +102,7 @@ def test_get_assignments(release):
                     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     pred_boxes, cls_logits, obj_logits, points, strides, gt_boxes, gt_labels, _ = golden_scene()
     shifts = (points / strides[:, None] - 0.5).T[:, None]
-    gts = gt_boxes[0], gt_labels[0].float()
+    gts = torch.cat([gt_boxes[0], torch.rand(2, 4) * 50]), torch.tensor([*gt_labels[0], 9.0, 9.0])  # two rows too many
     answer = megvii.get_assignments(
         0, 3, *gts, pred_boxes[0], strides[None], *shifts, cls_logits, obj_logits[..., None], "cpu"
     )
@@ -219,7 +224,11 @@ def changed_head(name: str) -> nn.Module:
         def get_losses(self, imgs, masks, *args):
             return super().get_losses(imgs, *args)
 
-    return {"Weighted": Weighted, "Wider": Wider, "Longer": Longer}[name](CLASSES)
+    class Other(base):
+        def get_l1_target(self, *args, **kwargs):
+            return super().get_l1_target(*args, **kwargs) * 2
+
+    return {"Weighted": Weighted, "Wider": Wider, "Longer": Longer, "Other": Other}[name](CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +236,7 @@ def changed_head(name: str) -> nn.Module:
     [
         ("Weighted", r"Weighted must have a rule of Megvii's; on a made-up batch its total is .* by the rule 'yolox'"),
         ("Wider", "Wider must have a rule of Megvii's"),
+        ("Other", "Other must have a rule of Megvii's; on a made-up batch its total"),
         ("Longer", r"Longer\.get_losses must take a batch as Megvii's does, got TypeError"),
     ],
 )

@@ -15,7 +15,8 @@ from yolox_ops.yolox.loss import yolox_loss
 def scene(
     x_shifts: list[Tensor], y_shifts: list[Tensor], expanded_strides: list[Tensor], labels: Tensor, outputs: Tensor
 ) -> tuple[Tensor, ...]:
-    """What simota, yolox_loss and explain take, from what a head gives to its get_losses; all of it float32.
+    """What simota, yolox_loss and explain take, from what a head gives to its get_losses. Anchors and boxes to learn
+    are float32; the predictions may be halves, of which the ops compute in float32.
 
     Args:
         x_shifts, y_shifts, expanded_strides: per level [1, n], cells and pixels.
@@ -29,9 +30,9 @@ def scene(
     # Real rows first, in their order: a count per image is then all that there is to say.
     packed = labels.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(labels)).float()
     return (
-        outputs[..., :4].float(),
-        outputs[..., 5:].float(),
-        outputs[..., 4].float(),
+        outputs[..., :4],
+        outputs[..., 5:],
+        outputs[..., 4],
         (shifts + 0.5) * strides[:, None],
         strides,
         packed[..., 1:],
@@ -57,14 +58,13 @@ def get_losses(
         warnings.warn(f"labels arrive as {labels.dtype}, which rounds them: pass float32", stacklevel=2)
     inputs = scene(x_shifts, y_shifts, expanded_strides, labels, outputs)
     rule = PRESETS[rule_name(self)]
-    with torch.autocast(outputs.device.type, enabled=False):
-        loss = yolox_loss(
-            *inputs,
-            raw_boxes=torch.cat(origin_preds, 1) if self.use_l1 else None,
-            box_loss=self.iou_loss.loss_type,
-            all_ranks=False,
-            assigner=functools.partial(simota, **rule),
-        )
+    loss = yolox_loss(
+        *inputs,
+        raw_boxes=torch.cat(origin_preds, 1) if self.use_l1 else None,
+        box_loss=self.iou_loss.loss_type,
+        all_ranks=False,
+        assigner=functools.partial(simota, **rule),
+    )
     ratio = loss.num_fg.sum().clamp(min=1) / inputs[-1].sum().clamp(min=1)
     return loss.total, 5 * loss.box, loss.obj, loss.cls, loss.l1 if self.use_l1 else 0.0, ratio
 
