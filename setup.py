@@ -134,10 +134,11 @@ def extensions() -> list[Extension]:
     cuda_sources = sorted(map(str, Path("csrc/cuda").glob("*.cu")))
     if os.environ.get("YOLOX_OPS_EMULATED"):
         return [Extension("_C_emulated", [source for source in cuda_sources if "build_info" not in source])]
-    found = [
-        Extension("yolox_ops._C", sorted(map(str, Path("csrc/cpu").glob("*.cpp")))),
-        Extension("yolox_ops._numpy", ["csrc/numpy/bindings.cpp"]),
-    ]
+    found = [Extension("yolox_ops._C", sorted(map(str, Path("csrc/cpu").glob("*.cpp"))))]
+    if Path(sysconfig.get_path("include"), "Python.h").is_file():
+        found.append(Extension("yolox_ops._numpy", ["csrc/numpy/bindings.cpp"]))
+    else:
+        print("yolox_ops: no Python.h (Debian: apt install python3-dev): building without yolox_ops.numpy", flush=True)
     if find_nvcc():
         found.append(Extension("yolox_ops._C_cuda", cuda_sources))
     else:

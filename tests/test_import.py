@@ -40,6 +40,21 @@ except ModuleNotFoundError as error:
     assert in_a_new_process(code).stdout == "[0]\nimport of torch halted; None in sys.modules\n"
 
 
+def test_a_missing_library_says_what_it_wants():
+    code = """
+import sys
+sys.modules["yolox_ops._numpy"] = None
+try:
+    import yolox_ops.numpy
+except ImportError as error:
+    print(error)
+"""
+    assert (
+        "does not load: import of yolox_ops._numpy halted; None in sys.modules; an install builds it where Python.h"
+        in (in_a_new_process(code).stdout)
+    )
+
+
 def test_ops_are_registered_with_torch():
     in_a_new_process("import torch, yolox_ops; torch.ops.yolox_ops.simota; torch.ops.yolox_ops.soft_nms")
     in_a_new_process("import yolox_ops, yolox_ops.ops, torch; torch.ops.yolox_ops.simota")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import yolox_ops
+from yolox_ops import _numpy
 from yolox_ops._library import _cuda_server, _load
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +138,7 @@ def test_build_info_names_versions_and_servers():
     assert info["yolox_ops"] == yolox_ops.__version__ and info["torch"] == torch.__version__
     assert "_C.so" in info["cpu"] and "torch ABI 2.11" in info["cpu"]
     assert ("compiled for" if HAS_CUDA_LIBRARY else "without nvcc") in info["cuda"]
+    assert info["numpy"] == f"C++ ({Path(_numpy.__file__).name})"
     assert info["simd"] in ("baseline", "x86-64-v3 (AVX2)", "x86-64-v4 (AVX-512)")
 
 

@@ -96,6 +96,12 @@ def _cuda_facts() -> str:
     return f"none: {reason} ({_library_facts()})"
 
 
+def _numpy_facts() -> str:
+    """Told by the file, as its import is yolox_ops.numpy's matter."""
+    found = next(_FOLDER.glob("_numpy.*.so"), None)
+    return f"C++ ({found.name})" if found else "built without Python.h"
+
+
 def build_info() -> dict[str, str]:
     """What is installed and what serves each device, as a dictionary of short texts to print into a bug report."""
     from yolox_ops import __version__
@@ -107,4 +113,5 @@ def build_info() -> dict[str, str]:
         "cpu": f"C++ (_C.so, {_cpu_fact('yolox_ops_compiler')})",
         "simd": _cpu_fact("yolox_ops_simd_level"),
         "cuda": _cuda_facts(),
+        "numpy": _numpy_facts(),
     }
