@@ -48,7 +48,8 @@ def in_box(point: Point, gt: Box) -> bool:
 def geometry(point: Point, stride: float, gt: Box, radius: float, candidates: str) -> tuple[bool, bool]:
     """Whether the anchor is a candidate because of this ground truth, and whether it is free of the penalty."""
     if candidates == "all":
-        return True, math.hypot(point[0] - gt[0], point[1] - gt[1]) <= radius
+        distance = math.hypot(point[0] - gt[0], point[1] - gt[1])
+        return not math.isnan(distance), distance <= radius
     center = in_center(point, stride, gt, radius)
     if candidates == "center":
         return center, center

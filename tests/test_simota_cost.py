@@ -45,6 +45,22 @@ def test_equals_reference(run, rule, objectness, classes):
 
 
 @each_implementation
+def test_all_anchors_are_candidates_and_the_circle_is_closed(run):
+    """Centres at 15, 20 and 20, 15 pixels from an anchor's: 25 pixels, which is just within. A NaN is nowhere."""
+    scene = random_scene([2], seed=5, pad=0)
+    scene.gt_boxes[0, 0, :2] = scene.anchor_points[40] + torch.tensor([15.0, 20])
+    scene.gt_boxes[0, 1, :2] = scene.anchor_points[60] - torch.tensor([20.0, 15])
+    scene.anchor_points[7, 1] = math.nan
+    found = run(*scene, candidates="all", center_radius=25.0)
+    check_against_reference(found, scene, candidates="all", center_radius=25.0)
+    less = run(*scene, candidates="all", center_radius=24.99)
+    for gt, anchor in enumerate((40, 60)):
+        assert found.cost[0, gt, anchor] < 1e6 < less.cost[0, gt, anchor]
+    there = torch.arange(len(scene.strides)) != 7
+    assert torch.equal(found.cost[0].isfinite(), there.expand(2, -1))
+
+
+@each_implementation
 def test_float64_is_exact_to_float64(run):
     scene = random_scene([6], classes=20, seed=1)
     scene = Scene(*(t.double() if t.is_floating_point() else t for t in scene))
