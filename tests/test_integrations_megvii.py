@@ -110,13 +110,14 @@ def test_get_assignments(release, monkeypatch):
     assert answer[1].nonzero()[:, 0].tolist() == [17, 18, 19, 26, 27, 70, 71, 74] and answer[4] == 8
 
 
-def test_every_row_that_is_not_zero_is_an_object():
+def test_every_row_with_a_box_is_an_object():
     """The head's own code drops objects whose numbers add up to nothing, and then takes the wrong rows."""
     head = megvii.patch(head_of(False))
     packed = torch.tensor([[0, -8.0, -60, 20, 40], [2, 60, 60, 30, 30], [0, 4, 4, 20, 20], [0] * 5, [0] * 5])
     assert packed[0].sum() < 0
     args = list(arguments([1], 5))
     found = []
+    packed[4, 0] = -1  # how some pad
     for order in ([0, 1, 2, 3, 4], [3, 0, 4, 1, 2]):
         args[4] = packed[order][None]
         found.append(losses(head, args))
@@ -173,6 +174,7 @@ trainer.model.head.get_losses = lambda *args, **named: (seen.append(args[4]), in
 trainer.train_one_iter()
 assert inner.__func__ is megvii.get_losses and torch.equal(seen[0], labels) and trainer.meter["total_loss"].latest > 0
 
+trainer.model.head.get_losses = inner
 megvii.unpatch(trainer)
 assert trainer.data_type == torch.float16 and "get_losses" not in vars(config.get_model().head)
 """
@@ -207,6 +209,24 @@ def test_patch_and_unpatch():
     assert model.head.get_losses == own
 
 
+@pytest.mark.parametrize("name", ["get_losses", "get_assignments"])
+def test_a_method_that_somebody_else_replaced_is_left_alone(name):
+    head = head_of(False)
+    setattr(head, name, hook := lambda *args: None)
+    with pytest.raises(ValueError, match=f"{name} must be the method of YoloxHead, got <function .* in its place"):
+        megvii.patch(head)
+    megvii.unpatch(head)
+    assert getattr(head, name) is hook
+
+
+def test_an_experiment_that_makes_a_model_at_every_call():
+    exp = types.SimpleNamespace(get_model=lambda: peers.megvii_model("yolox_nano", CLASSES))
+    trainer = types.SimpleNamespace(exp=exp, data_type=torch.float16)
+    with pytest.raises(ValueError, match=r"exp\.get_model\(\) must return one model, got another at the second call"):
+        megvii.patch(trainer)
+    assert trainer.data_type == torch.float16
+
+
 def changed_head(name: str) -> nn.Module:
     """Heads of forks that do something else."""
     base = peers.import_head()
@@ -224,11 +244,15 @@ def changed_head(name: str) -> nn.Module:
         def get_losses(self, imgs, masks, *args):
             return super().get_losses(imgs, *args)
 
+    class More(base):
+        def get_losses(self, *args, **kwargs):
+            return *super().get_losses(*args, **kwargs), 7
+
     class Other(base):
         def get_l1_target(self, *args, **kwargs):
             return super().get_l1_target(*args, **kwargs) * 2
 
-    return {"Weighted": Weighted, "Wider": Wider, "Longer": Longer, "Other": Other}[name](CLASSES)
+    return {c.__name__: c for c in (Weighted, Wider, Longer, More, Other)}[name](CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +261,8 @@ def changed_head(name: str) -> nn.Module:
         ("Weighted", r"Weighted must have a rule of Megvii's; on a made-up batch its total is .* by the rule 'yolox'"),
         ("Wider", "Wider must have a rule of Megvii's"),
         ("Other", "Other must have a rule of Megvii's; on a made-up batch its total"),
-        ("Longer", r"Longer\.get_losses must take a batch as Megvii's does, got TypeError"),
+        ("Longer", r"Longer\.get_losses must run on a made-up batch of Megvii's, got TypeError"),
+        ("More", r"More\.get_losses must return 6 values, got 7"),
     ],
 )
 def test_what_it_does_not_know_is_refused(name, words):
@@ -256,6 +281,13 @@ def test_errors():
     with pytest.raises(ValueError, match="target must hold one YOLOX head, got 2"):
         megvii.patch(nn.ModuleList([head, head_of(False)]))
     args = list(arguments([2], 7))
+    for labels, error, words in [
+        (torch.zeros(1, 4, 6), ValueError, r"labels must be \[B, M, 5\], got \[1, 4, 6\]"),
+        (torch.zeros(2, 4, 5), ValueError, r"labels must be \[B, M, 5\] with B = 1, got \[2, 4, 5\]"),
+        ([[[0.0] * 5]], TypeError, "labels must be a torch.Tensor, got list"),
+    ]:
+        with pytest.raises(error, match=words):
+            megvii.patch(head).get_losses(*args[:4], labels, *args[5:])
     args[4][0, 1, 0] = CLASSES
     with pytest.raises(ValueError, match=r"gt_labels must be in \[0, 6\), got 6 at image 0, row 1"):
         megvii.patch(head).get_losses(*args)
@@ -285,6 +317,12 @@ def test_explained(release):
             assert gt.anchors.tolist() == (matched[0] == gt.row).nonzero()[:, 0].tolist()
             assert gt.k == gt.positives - gt.unasked + sum(gt.lost.values())
         assert len(explanation.gts) == 3 and explanation.images[1].positives == 0
+    with megvii.explained(model):
+        with pytest.raises(ValueError, match="get_losses must be the method of"):
+            megvii.patch(model)
+        own = megvii.unpatch(model)[0].__dict__["get_losses"]
+        assert own.__name__ == "watched"
+    assert vars(model[0])["get_losses"].__func__ is megvii.get_losses
 
 
 def test_scene_is_what_the_ops_take():

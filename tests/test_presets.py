@@ -44,6 +44,8 @@ def test_presets_are_rules():
     assert all(one != two for i, one in enumerate(rules) for two in rules[:i])
     with pytest.raises(TypeError, match="item assignment"):
         PRESETS["yolox"] = {}
+    with pytest.raises(TypeError, match="item assignment"):
+        PRESETS["yolox"]["center_radius"] = 9.0
 
 
 def test_presets_differ_in_what_they_assign():

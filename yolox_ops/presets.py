@@ -1,12 +1,19 @@
 """Rules of label assignment by the names of the codes that have them: simota(..., **PRESETS["mmdet"])."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+
+
+def _read_only(rules: dict[str, dict[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """What one part of a program did to a rule would hold in all others."""
+    return MappingProxyType({name: MappingProxyType(rule) for name, rule in rules.items()})
+
 
 # The rule of the 2021 releases of Megvii's YOLOX, from which mmdetection and PaddleDetection took theirs.
 _RELEASE = {"candidates": "box_or_center", "center_radius": 2.5, "outside_penalty": 1e5}
 
-PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
+PRESETS: Mapping[str, Mapping[str, Any]] = _read_only(
     {
         # Megvii-BaseDetection/YOLOX since January 2023, yolox/models/yolo_head.py, get_assignments; simota's default.
         "yolox": {"candidates": "center", "center_radius": 1.5, "outside_penalty": 1e6},

@@ -42,16 +42,24 @@ def patch(target: Target) -> Target:
 
     Raises:
         TypeError: no head in `target`. ValueError: several; or one whose losses, on a small made-up batch, are not
-        those that the patch would give, for its rule is one that yolox_ops does not know.
+        those that the patch would give, for its rule is one that yolox_ops does not know; or one of whose two methods
+        somebody else has set on the object; or a Trainer whose experiment makes a new model at every get_model().
     """
     if _is_trainer(target):
         trainer: Any = target
+        model = trainer.exp.get_model()
+        if trainer.exp.get_model() is not model:
+            raise ValueError("exp.get_model() must return one model, got another at the second call: patch it in there")
+        patch(model)
         vars(trainer).setdefault(_DATA_TYPE, trainer.data_type)
         trainer.data_type = torch.float32
-        patch(trainer.exp.get_model())
         return target
     head = find_head(target)
     if not _is_patched(head):
+        for name in set(_PATCH) & set(vars(head)):
+            raise ValueError(
+                f"{name} must be the method of {type(head).__name__}, got {vars(head)[name]!r} in its place"
+            )
         _refuse_unknown(head)
         head.get_losses = types.MethodType(get_losses, head)
         head.get_assignments = SIGNATURES[rule_name(head)]
@@ -59,15 +67,16 @@ def patch(target: Target) -> Target:
 
 
 def unpatch(target: Target) -> Target:
-    """Gives the head in `target` its own methods back, whether it was patched or not, and returns `target`."""
+    """Gives the head in `target` its own methods back, if it was patched, and returns `target`."""
     if _is_trainer(target):
         trainer: Any = target
         trainer.data_type = vars(trainer).pop(_DATA_TYPE, trainer.data_type)
         unpatch(trainer.exp.get_model())
         return target
     head = find_head(target)
-    for name in _PATCH:
-        vars(head).pop(name, None)
+    if _is_patched(head):
+        for name in _PATCH:
+            delattr(head, name)
     return target
 
 
@@ -85,7 +94,8 @@ def patched(target: Target) -> Iterator[Target]:
 @contextlib.contextmanager
 def explained(target: Any) -> Iterator[list[Explanation]]:
     """`with explained(model) as explanations:` puts an Explanation of every batch that the model trains on onto that
-    list: whom simota, by the head's rule, gives which anchors. The losses stay those of the head, patched or not."""
+    list: whom simota, by the head's rule, gives which anchors. The losses stay those of the head, patched or not. It
+    looks at values, so it is for the model itself and not for what torch.compile(fullgraph=True) made of it."""
     head = find_head(target)
     inner, rule, found = head.get_losses, PRESETS[rule_name(head)], list[Explanation]()
 
@@ -100,10 +110,10 @@ def explained(target: Any) -> Iterator[list[Explanation]]:
     try:
         yield found
     finally:
-        if before is None:
+        if vars(head).get("get_losses") is watched:
             del head.get_losses
-        else:
-            head.get_losses = before
+            if before is not None:
+                head.get_losses = before
 
 
 def find_head(target: Any) -> Any:
@@ -119,7 +129,7 @@ def find_head(target: Any) -> Any:
 
 
 def _is_patched(head: Any) -> bool:
-    return "get_losses" in vars(head)
+    return getattr(head.get_losses, "__func__", None) is get_losses
 
 
 def _is_trainer(target: Any) -> bool:
@@ -139,9 +149,11 @@ def _refuse_unknown(head: Any) -> None:
                     theirs = type(head).get_losses(head, *batch)
                     ours = get_losses(head, *batch)
             except Exception as error:
-                raise ValueError(f"{name}.get_losses must take a batch as Megvii's does, got {error!r}") from error
+                raise ValueError(f"{name}.get_losses must run on a made-up batch of Megvii's, got {error!r}") from error
             finally:
                 head.use_l1 = before
+            if len(theirs) != len(ours):
+                raise ValueError(f"{name}.get_losses must return {len(ours)} values, got {len(theirs)}")
             for term, own, new in zip(("total", "box", "obj", "cls", "l1", "num_fg"), theirs, ours, strict=True):
                 if not abs(float(own) - float(new)) <= 1e-4 * abs(float(own)):
                     raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from yolox_ops._check import check_shape, check_tensor
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
 from yolox_ops.yolox.loss import yolox_loss
@@ -20,13 +21,18 @@ def scene(
 
     Args:
         x_shifts, y_shifts, expanded_strides: per level [1, n], cells and pixels.
-        labels: [B, M, 5] class, centre x, centre y, width, height in pixels. A row of zeros is padding, wherever it
-            stands; any other counts. The head's own code takes as many first rows as have a positive sum.
+        labels: [B, M, 5] class, centre x, centre y, width, height in pixels. A row whose box is zeros is padding,
+            wherever it stands; any other counts. The head's own code takes as many first rows as have a positive sum.
         outputs: [B, N, 5 + C], decoded boxes, objectness and class logits.
+
+    Raises:
+        ValueError: labels has another shape. TypeError: it is no tensor.
     """
+    check_tensor("labels", labels)
+    check_shape("labels", labels, "[B, M, 5]", (outputs.shape[0], None, 5))
     strides = torch.cat(expanded_strides, 1)[0].float()
     shifts = torch.stack([torch.cat(x_shifts, 1)[0], torch.cat(y_shifts, 1)[0]], -1).float()
-    real = (labels != 0).any(-1)
+    real = (labels[..., 1:] != 0).any(-1)
     # Real rows first, in their order: a count per image is then all that there is to say.
     packed = labels.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(labels)).float()
     return (
@@ -54,9 +60,9 @@ def get_losses(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | float, Tensor]:
     """YOLOXHead.get_losses: (total, 5 * box, obj, cls, l1, positives per object). All are float32 scalars on the device
     of the predictions, the last too, which is a number of Python there; l1 is 0.0 unless self.use_l1."""
+    inputs = scene(x_shifts, y_shifts, expanded_strides, labels, outputs)
     if labels.dtype in (torch.float16, torch.bfloat16):
         warnings.warn(f"labels arrive as {labels.dtype}, which rounds them: pass float32", stacklevel=2)
-    inputs = scene(x_shifts, y_shifts, expanded_strides, labels, outputs)
     rule = PRESETS[rule_name(self)]
     loss = yolox_loss(
         *inputs,

@@ -128,6 +128,8 @@ class YOLOXOpsSimOTAAssigner(BaseAssigner):
             raise ValueError(
                 f"batch_gt_instances must be one for each of {len(bboxes)} images, got {len(batch_gt_instances)}"
             )
+        if not batch_gt_instances:
+            return []
         _check_values(scores, priors)
         gt_bboxes = pad_sequence([gts.bboxes for gts in batch_gt_instances], batch_first=True)
         gt_labels = pad_sequence([gts.labels.long() for gts in batch_gt_instances], batch_first=True)
