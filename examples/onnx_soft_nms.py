@@ -66,6 +66,8 @@ def main() -> None:
         raise SystemExit(f"image must be one that OpenCV reads, got {args.image}")
     session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
     corners, scores, labels = detect(session, image, args.score)
+    if not len(scores):
+        print(f"no objects of score {args.score} or more")
     for box, score, label in zip(corners, scores, labels, strict=True):
         print(f"{label} {score:.4f}", *(f"{x:.2f}" for x in box))
     if args.out and not cv2.imwrite(args.out, draw(image, corners, scores, labels)):

@@ -17,7 +17,7 @@ from python_ref.dynamic_k_match import cheapest, dynamic_k
 from python_ref.exactness import possible_picks
 from python_ref.simota_cost import geometry
 from python_ref.simota_cost import simota_cost as reference_cost
-from yolox_ops import Assignment, SimOTACost, dynamic_k_match, explain, simota, simota_cost, yolox_loss
+from yolox_ops import PRESETS, Assignment, SimOTACost, dynamic_k_match, explain, simota, simota_cost, yolox_loss
 from yolox_ops._picture import spread
 from yolox_ops.yolox import Targets, anchor_grid
 
@@ -129,6 +129,22 @@ def test_random_scenes_against_the_reference(rule, objectness):
     assert doubtful <= 3
 
 
+def test_a_picture_has_a_format(tmp_path):
+    scene = random_scene([1], size=64)
+    with pytest.raises(ValueError, match=r"path must end in a picture's format, as .png, got '.*anchors'"):
+        explain(simota(*scene), *scene).draw(torch.rand(1, 3, 64, 64), tmp_path / "anchors")
+
+
+def test_what_looks_like_a_mistake_is_said():
+    scene = random_scene([3], size=64, pad=0)
+    other = simota(*scene, **PRESETS["yolox-0.3"])
+    assert "are they in [0, 1]?" not in str(explain(simota(*scene), *scene))
+    assert "of another rule" not in str(explain(simota(*scene), *scene))
+    assert str(explain(other, *scene)).endswith("the assignment is of another rule, or of other num_gts")
+    small = scene._replace(gt_boxes=scene.gt_boxes / 96)
+    assert str(explain(simota(*small), *small)).endswith("no box is larger than 1 x 1 pixels: are they in [0, 1]?")
+
+
 def crossed():
     """Two images of 64 x 64. In the first, ground truths 0 and 1 are one box twice; 2 lies outside; 3 has a label that
     is none; 4 a NaN. The second has only padding. Every anchor predicts the first box, with equal logits."""
@@ -224,6 +240,7 @@ def test_as_text():
     assert lines[12:] == [
         "image 1: no ground truths, all 84 anchors are background",
         f"batch: {sums.replace('84', '168')}",
+        "lost to background: the assignment is of another rule, or of other num_gts",
     ]
 
 

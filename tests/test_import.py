@@ -37,7 +37,8 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-    assert in_a_new_process(code).stdout == "[0]\nimport of torch halted; None in sys.modules\n"
+    words = "all of yolox_ops but yolox_ops.numpy needs torch: import of torch halted; None in sys.modules"
+    assert in_a_new_process(code).stdout == f"[0]\n{words}\n"
 
 
 def test_a_missing_library_says_what_it_wants():
@@ -49,10 +50,8 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert (
-        "does not load: import of yolox_ops._numpy halted; None in sys.modules; an install builds it where Python.h"
-        in (in_a_new_process(code).stdout)
-    )
+    words = r"_numpy does not load: import of yolox_ops._numpy halted.*; .*`pip install.*, where Python.h is"
+    assert re.search(words, in_a_new_process(code).stdout)
 
 
 def test_ops_are_registered_with_torch():

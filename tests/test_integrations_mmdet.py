@@ -236,6 +236,11 @@ def test_a_batch_is_its_images():
             assert_same(result, THEIRS.assign(pred, gts[b]))
 
 
+def test_a_batch_of_no_images():
+    pred, _ = image(1, size=64)
+    assert OURS.assign_batch(pred.bboxes[None][:0], pred.scores[None][:0], pred.priors, []) == []
+
+
 def test_a_batch_is_one_call_of_simota(monkeypatch):
     calls = []
     module = sys.modules[MODULE]

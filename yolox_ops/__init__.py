@@ -35,7 +35,13 @@ __all__ = [
 
 
 def _import_names() -> None:
-    public = importlib.import_module("yolox_ops._public")
+    try:
+        public = importlib.import_module("yolox_ops._public")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        words = f"all of yolox_ops but yolox_ops.numpy needs torch: {error}"
+        raise ModuleNotFoundError(words, name="torch") from error
     globals().update({name: getattr(public, name) for name in __all__})
 
 

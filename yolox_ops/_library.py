@@ -12,19 +12,18 @@ from typing import Any
 
 import torch
 
+from yolox_ops._build import HOW
+
 _FOLDER = Path(__file__).parent
-_BUILD = "build it with `pip install .` (or `pip install --no-build-isolation -e .`) in the yolox_ops checkout"
-if (_FOLDER.parent / "setup.py").is_file():
-    _BUILD = "Python found the sources here, not an install: run it from another folder, or `pip install -e .` here"
 
 
 def _load(path: Path) -> None:
     if not path.is_file():
-        raise ImportError(f"{path} is missing: {_BUILD}")
+        raise ImportError(f"{path} is missing: {HOW}")
     try:
         torch.ops.load_library(path)
     except OSError as error:
-        raise ImportError(f"{path} exists but does not load: {error}; {_BUILD}") from error
+        raise ImportError(f"{path} exists but does not load: {error}; {HOW}") from error
 
 
 def _cuda_server(has_gpu_torch: bool, has_library: bool, has_triton: bool) -> str:

@@ -111,7 +111,16 @@ class Explanation(NamedTuple):
             cells = (gt.image, gt.row, gt.label, box, gt.region, gt.k, gt.positives, *gt.per_level, iou, gt.unasked)
             rows.append([*map(str, cells), places(gt.lost) or "-"])
         total = [_sums("batch", self.images)] if len(self.images) > 1 else []
-        return "\n".join([table(rows), KEY, "", *map(str, self.images), *total])
+        return "\n".join([table(rows), KEY, "", *map(str, self.images), *total, *self._doubts()])
+
+    def _doubts(self) -> list[str]:
+        """What looks like a mistake in the arguments."""
+        doubts = []
+        if any(-1 in gt.lost for gt in self.gts):
+            doubts.append("lost to background: the assignment is of another rule, or of other num_gts")
+        if self.gts and all(max(gt.box[2:]) <= 1 for gt in self.gts):
+            doubts.append("no box is larger than 1 x 1 pixels: are they in [0, 1]?")
+        return doubts
 
     def draw(
         self,
@@ -134,13 +143,16 @@ class Explanation(NamedTuple):
             The matplotlib Figure, which belongs to no window.
 
         Raises:
-            ValueError: images has another shape or range, or `which` names none or one that is not there. TypeError:
+            ValueError: images has another shape or range, `which` names none or one that is not there, or path has no
+            suffix. TypeError:
             images is neither uint8 nor float. ModuleNotFoundError: no matplotlib.
         """
         with needs_extra("drawing", "train", ("matplotlib",), ModuleNotFoundError):
             from yolox_ops._picture import draw
         figure = draw(self, images, class_names, range(min(8, len(self.images))) if which is None else which)
         if path is not None:
+            if not Path(path).suffix:
+                raise ValueError(f"path must end in a picture's format, as .png, got {str(path)!r}")
             with written_whole(Path(path)) as temporary:
                 figure.savefig(temporary)
         return figure

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_count, check_nms_rule, check_shape
+from yolox_ops._build import HOW
 
 try:
     from yolox_ops import _numpy
 except ImportError as error:
     raise ImportError(
-        f"yolox_ops/_numpy does not load: {error}; an install builds it where Python.h is (Debian: python3-dev)"
+        f"yolox_ops/_numpy does not load: {error}; {HOW}, where Python.h is (Debian: python3-dev)"
     ) from error
 
 __all__ = ["SoftNMS", "batched_soft_nms", "pairwise_iou", "soft_nms"]
