@@ -58,6 +58,8 @@ def test_all_anchors_are_candidates_and_the_circle_is_closed(run):
         assert found.cost[0, gt, anchor] < 1e6 < less.cost[0, gt, anchor]
     there = torch.arange(len(scene.strides)) != 7
     assert torch.equal(found.cost[0].isfinite(), there.expand(2, -1))
+    scene.gt_boxes[0, :, :2] = 1e6  # however far
+    assert torch.equal(run(*scene, candidates="all").cost[0].isfinite(), there.expand(2, -1))
 
 
 @each_implementation
