@@ -56,7 +56,7 @@ def patch(target: Target) -> Target:
         return target
     head = find_head(target)
     if not _is_patched(head):
-        for name in set(_PATCH) & set(vars(head)):
+        for name in [name for name in _PATCH if name in vars(head)]:
             raise ValueError(
                 f"{name} must be the method of {type(head).__name__}, got {vars(head)[name]!r} in its place"
             )
