@@ -40,7 +40,7 @@ def _compiled_op(name: str) -> Callable[..., Any]:
 
 # mmcv.ops looks for every compiled op when it is imported. This module has them all, and none can be called.
 _ext = types.ModuleType("mmcv._ext")
-_ext.__getattr__ = _compiled_op  # type: ignore[method-assign]
+_ext.__getattr__ = _compiled_op
 sys.modules.setdefault("mmcv._ext", _ext)
 
 with old_spellings():
@@ -52,7 +52,7 @@ with old_spellings():
     from mmengine.registry import init_default_scope
     from mmengine.structures import InstanceData
 
-    import yolox_ops.integrations.mmdet  # noqa: F401
+    import yolox_ops.integrations.mmdet  # noqa: F401  registers the assigner
 
 __all__ = [
     "PATCH",
