@@ -45,6 +45,7 @@ def compare_losses(head):
     """From now on the head's own code computes each of its losses as well; returns the list that they are put on, with
     the gradients of the predictions."""
     patched, found = head.get_losses, []
+    assert patched.__func__ is megvii.get_losses
 
     def both(*args, **kwargs):
         answers = []

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks.parity_mmdet import OURS, THEIRS, image
@@ -16,6 +17,7 @@ from benchmarks.peers_mmdet import (
     old_spellings,
     samples,
 )
+from yolox_ops.integrations import megvii
 
 NAME = "YOLOXOpsSimOTAAssigner"
 MODULE = "yolox_ops.integrations.mmdet"
@@ -31,6 +33,14 @@ def test_the_config_imports_the_assigner(tmp_path, monkeypatch):
     assigner = detector(config).bbox_head.assigner
     assert type(assigner).__module__ == MODULE and type(assigner).__name__ == NAME
     assert type(assigner) is not type(OURS)
+
+
+def test_the_patch_of_megviis_heads_knows_that_this_is_another(tmp_path):
+    """Both go by the name YOLOXHead."""
+    model = detector(detector_config("yolox_tiny", tmp_path, patched=False))
+    words = r"mmdet\.models\.dense_heads\.yolox_head\.YOLOXHead must be Megvii's, got one without get_losses"
+    with pytest.raises(ValueError, match=words):
+        megvii.patch(model)
 
 
 def test_training_steps_of_the_real_detector(tmp_path):

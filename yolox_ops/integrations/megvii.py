@@ -23,6 +23,8 @@ __all__ = ["explained", "get_assignments", "patch", "patched", "scene", "unpatch
 Target = TypeVar("Target")
 
 HEADS = ("YOLOXHead", "YoloxHead")
+# What the patch uses of a head; mmdetection's class goes by the same name and has others.
+_USED = ("get_losses", "get_assignments", "num_classes", "strides", "use_l1", "iou_loss")
 _PATCH = ("get_losses", "get_assignments")
 _DATA_TYPE = "_data_type_before_yolox_ops"  # where a Trainer keeps it
 
@@ -41,9 +43,10 @@ def patch(target: Target) -> Target:
             not need it.
 
     Raises:
-        TypeError: no head in `target`. ValueError: several; or one whose losses, on a small made-up batch, are not
-        those that the patch would give, for its rule is one that yolox_ops does not know; or one of whose two methods
-        somebody else has set on the object; or a Trainer whose experiment makes a new model at every get_model().
+        TypeError: no head in `target`. ValueError: several; one that is not Megvii's, as mmdetection's; one whose
+        losses, on a small made-up batch, are not those that the patch would give, for its rule is one that yolox_ops
+        does not know; one of whose two methods somebody else has set on the object; or a Trainer whose experiment makes
+        a new model at every get_model().
     """
     if _is_trainer(target):
         trainer: Any = target
@@ -125,6 +128,10 @@ def find_head(target: Any) -> Any:
         raise TypeError(f"target must hold a module of class {' or '.join(HEADS)}, got {type(target).__name__}")
     if len(heads) > 1:
         raise ValueError(f"target must hold one YOLOX head, got {len(heads)}")
+    missing = [name for name in _USED if not hasattr(heads[0], name)]
+    if missing:
+        kind = type(heads[0])
+        raise ValueError(f"{kind.__module__}.{kind.__name__} must be Megvii's, got one without {', '.join(missing)}")
     return heads[0]
 
 

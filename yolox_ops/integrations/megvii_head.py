@@ -30,8 +30,6 @@ def scene(
     """
     check_tensor("labels", labels)
     check_shape("labels", labels, "[B, M, 5]", (outputs.shape[0], None, 5))
-    strides = torch.cat(expanded_strides, 1)[0].float()
-    shifts = torch.stack([torch.cat(x_shifts, 1)[0], torch.cat(y_shifts, 1)[0]], -1).float()
     real = (labels[..., 1:] != 0).any(-1)
     # Real rows first, in their order: a count per image is then all that there is to say.
     packed = labels.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(labels)).float()
@@ -39,12 +37,17 @@ def scene(
         outputs[..., :4],
         outputs[..., 5:],
         outputs[..., 4],
-        (shifts + 0.5) * strides[:, None],
-        strides,
+        *_anchors(*(torch.cat(levels, 1) for levels in (x_shifts, y_shifts, expanded_strides))),
         packed[..., 1:],
         packed[..., 0].long(),
         real.sum(1),
     )
+
+
+def _anchors(x_shifts: Tensor, y_shifts: Tensor, expanded_strides: Tensor) -> tuple[Tensor, Tensor]:
+    """anchor_points [N, 2] and strides [N], both float32, of three [1, N]."""
+    strides = expanded_strides[0].float()
+    return (torch.stack([x_shifts[0], y_shifts[0]], -1).float() + 0.5) * strides[:, None], strides
 
 
 def get_losses(
@@ -108,12 +111,11 @@ def get_assignments(
         int64, num_fg), the positives in ascending order of their anchors.
     """
     assignment = simota(
-        bboxes_preds_per_image[None].float(),
-        cls_preds[batch_idx][None].float(),
-        obj_preds[batch_idx][None, :, 0].float(),
-        torch.stack([x_shifts[0] + 0.5, y_shifts[0] + 0.5], -1).float() * expanded_strides[0, :, None].float(),
-        expanded_strides[0].float(),
-        gt_bboxes_per_image[None, :num_gt].float(),
+        bboxes_preds_per_image[None],
+        cls_preds[batch_idx][None],
+        obj_preds[batch_idx][None, :, 0],
+        *_anchors(x_shifts, y_shifts, expanded_strides),
+        gt_bboxes_per_image[None, :num_gt],
         gt_classes[None, :num_gt].long(),
         **PRESETS[rule],
     )

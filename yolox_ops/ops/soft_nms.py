@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from yolox_ops._arguments import METHODS as METHODS
 from yolox_ops._arguments import check_nms_rule
 from yolox_ops._check import check_count, check_float, check_integer, check_same_device, check_shape, wide_dtype
 

@@ -4,9 +4,9 @@ import argparse
 import math
 from pathlib import Path
 
+from yolox_ops._arguments import METHODS
 from yolox_ops._options import image_size, needs_extra, positive, told, usable_device
 from yolox_ops._table import table
-from yolox_ops.ops.soft_nms import METHODS
 from yolox_ops.yolox.checkpoint import Settings, open_model
 from yolox_ops.yolox.model import MODELS, YOLOX
 from yolox_ops.yolox.train.options import add_options
