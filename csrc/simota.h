@@ -10,8 +10,11 @@ namespace yolox_ops {
 // Which anchors are candidates, and which of them pay no penalty:
 //   kCenter       those in the centre region, and the same
 //   kBoxOrCenter  those in the box or the centre region; those in both
+//   kBoxAndCenter those in the box, by more than kInnerMargin, and in the centre region; the same
 //   kAll          all; those within a circle
-enum class Candidates { kCenter, kBoxOrCenter, kAll };
+enum class Candidates { kCenter, kBoxOrCenter, kBoxAndCenter, kAll };
+
+constexpr double kInnerMargin = 0.01;  // pixels
 
 struct Rule {
   double center_radius;  // in strides, in pixels for kAll
@@ -49,6 +52,12 @@ YOLOX_OPS_INLINE uint8_t place(T x, T y, T reach, const Target<T>& gt, Candidate
   }
   const int center = (x > gt.cx - reach) & (x < gt.cx + reach) & (y > gt.cy - reach) & (y < gt.cy + reach);
   const T half_w = gt.w * T(0.5), half_h = gt.h * T(0.5);
+  if (candidates == Candidates::kBoxAndCenter) {
+    const T margin = T(kInnerMargin);
+    const int inner = (x - (gt.cx - half_w) > margin) & (gt.cx + half_w - x > margin) &
+                      (y - (gt.cy - half_h) > margin) & (gt.cy + half_h - y > margin);
+    return static_cast<uint8_t>(2 * (center & inner));
+  }
   const int box = (x > gt.cx - half_w) & (x < gt.cx + half_w) & (y > gt.cy - half_h) & (y < gt.cy + half_h);
   return static_cast<uint8_t>(candidates == Candidates::kBoxOrCenter ? center + box : 2 * center);
 }
@@ -121,15 +130,27 @@ struct Score {
   T obj_softplus;    // log(1 + e^-o), 0 without objectness
 };
 
+// Of a score p of one class.
+template <class T>
+struct Entropies {
+  T positive, negative;  // -log(p) and -log(1 - p), clamped
+};
+
+// `logit` is the class's.
+template <class T>
+YOLOX_OPS_INLINE Entropies<T> entropies(T logit, T obj_exp, T obj_softplus, T own) {
+  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj_exp, own);
+  const T softplus = softplus_of_minus(logit);
+  const T negative = log_scaled(over_odds(odds) / odds, kShift<T>);
+  const T positive = (softplus + (obj_softplus + own * softplus)) * T(0.5);
+  return {positive > kMaxTerm<T> ? kMaxTerm<T> : positive, negative > kMaxTerm<T> ? kMaxTerm<T> : negative};
+}
+
 // The cost of a pair, without the penalty. `logit` is the anchor's for the ground truth's class.
 template <class T>
 YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, const Rule& rule) {
-  const T odds = score_odds(exp_scaled(-logit, kShift<T>), score.obj_exp, own);
-  const T softplus = softplus_of_minus(logit);
-  const T negative = log_scaled(over_odds(odds) / odds, kShift<T>);
-  const T positive = (softplus + (score.obj_softplus + own * softplus)) * T(0.5);
-  const T swap = (positive > kMaxTerm<T> ? kMaxTerm<T> : positive) - (negative > kMaxTerm<T> ? kMaxTerm<T> : negative);
-  const T sum = static_cast<T>(score.negatives + static_cast<double>(swap));
+  const Entropies<T> entropy = entropies(logit, score.obj_exp, score.obj_softplus, own);
+  const T sum = static_cast<T>(score.negatives + static_cast<double>(entropy.positive - entropy.negative));
   const T cls = sum < T(0) ? T(0) : sum;
   return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);
 }

@@ -26,9 +26,11 @@ __all__ = [
     "build_info",
     "dynamic_k_match",
     "explain",
+    "ota",
     "pairwise_iou",
     "simota",
     "simota_cost",
+    "sinkhorn",
     "soft_nms",
     "yolox_loss",
 ]

@@ -1,0 +1,227 @@
+// Sinkhorn's iteration on one problem, some rows of which reach every column and some a few.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "../sinkhorn.h"
+#include "simd.h"
+
+namespace yolox_ops {
+namespace {
+
+// Columns whose factors are set, and multiplied into row sums, while they lie in the nearest cache.
+constexpr int64_t kColumns = 256;
+// Sums of a row that run side by side.
+constexpr int64_t kLanes = 16;
+
+// low[j] = the smaller of it and of what cost[j] / epsilon exceeds `potential` by.
+template <class T>
+YOLOX_OPS_INLINE void lower_columns(int64_t n, const T* __restrict cost, double potential, double per_epsilon,
+                                    double* __restrict low) {
+  for (int64_t j = 0; j < n; ++j) {
+    const double above = scaled_cost(cost[j], per_epsilon) - potential;
+    low[j] = above < low[j] ? above : low[j];
+  }
+}
+
+// The least of cost[j] / epsilon - potential[j].
+template <class T>
+YOLOX_OPS_INLINE double lowest(int64_t n, const T* __restrict cost, const double* __restrict potential,
+                               double per_epsilon) {
+  double low[kLanes];
+  std::fill_n(low, kLanes, std::numeric_limits<double>::infinity());
+  int64_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const double above = scaled_cost(cost[j + lane], per_epsilon) - potential[j + lane];
+      low[lane] = above < low[lane] ? above : low[lane];
+    }
+  }
+  for (; j < n; ++j) low[0] = std::min(low[0], scaled_cost(cost[j], per_epsilon) - potential[j]);
+  return *std::min_element(low, low + kLanes);
+}
+
+template <class T>
+YOLOX_OPS_INLINE void fill_entries(int64_t n, const T* __restrict cost, double x, const double* __restrict y,
+                                   double per_epsilon, T* __restrict entries) {
+  for (int64_t j = 0; j < n; ++j) entries[j] = entry(x + y[j], cost[j], per_epsilon);
+}
+
+// For a tile of n columns of which `columns` holds what sparse rows put there, unless `keep`: sets their factors; then
+// adds what each of `rows` dense rows holds in the tile, but for its own factor, to sums.
+template <class T>
+YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const T* __restrict entries,
+                                 const T* __restrict row_factors, const T* __restrict demand, bool keep,
+                                 T* __restrict columns, double* __restrict sums) {
+  if (!keep) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const T f = row_factors[i];
+      for (int64_t j = 0; j < n; ++j) columns[j] += f * entries[i * stride + j];
+    }
+    for (int64_t j = 0; j < n; ++j) columns[j] = factor(demand[j], columns[j]);
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* __restrict row = entries + i * stride;
+    T lanes[kLanes] = {};
+    int64_t j = 0;
+    for (; j + kLanes <= n; j += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += row[j + lane] * columns[j + lane];
+    }
+    for (; j < n; ++j) lanes[j % kLanes] += row[j] * columns[j];
+    T sum = T(0);
+    for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+    sums[i] += static_cast<double>(sum);
+  }
+}
+
+#define YOLOX_OPS_SINKHORN(T)                                                                                     \
+  YOLOX_OPS_SIMD void simd_lower_columns(int64_t n, const T* cost, double potential, double per_epsilon,          \
+                                         double* low) {                                                           \
+    lower_columns(n, cost, potential, per_epsilon, low);                                                          \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD double simd_lowest(int64_t n, const T* cost, const double* potential, double per_epsilon) {      \
+    return lowest(n, cost, potential, per_epsilon);                                                               \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD void simd_entries(int64_t n, const T* cost, double x, const double* y, double per_epsilon,       \
+                                   T* entries) {                                                                  \
+    fill_entries(n, cost, x, y, per_epsilon, entries);                                                            \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD void simd_sweep(int64_t rows, int64_t stride, int64_t n, const T* entries, const T* row_factors, \
+                                 const T* demand, bool keep, T* columns, double* sums) {                          \
+    sweep_tile(rows, stride, n, entries, row_factors, demand, keep, columns, sums);                               \
+  }
+YOLOX_OPS_SINKHORN(float)
+YOLOX_OPS_SINKHORN(double)
+#undef YOLOX_OPS_SINKHORN
+
+// Rows are numbered densely first: `dense` that reach every column, then those that have pairs.
+template <class T>
+struct Transport {
+  // The problem. dense_cost[i] and entries + i * columns hold a dense row; entries and pair_entries are written.
+  int64_t dense = 0, columns = 0;
+  std::vector<const T*> dense_cost;
+  T* entries = nullptr;
+  std::vector<int64_t> begin;  // [sparse rows + 1], into pairs
+  std::vector<int32_t> pair_column;
+  std::vector<T> pair_cost, pair_entries;
+  std::vector<T> supply, demand;
+  std::vector<double> x;  // potentials to begin with; 0 but for a row that costs that much more in every pair
+
+  // Then plan = row factor * entry * column factor.
+  std::vector<T> row_factors, column_factors;
+
+  int64_t rows() const { return static_cast<int64_t>(supply.size()); }
+
+  void solve(const SinkhornRule& rule) {
+    per_epsilon_ = 1 / rule.epsilon;
+    row_factors.assign(rows(), T(1));
+    column_factors.assign(columns, T(1));
+    choose_columns();
+    fill();
+    sweep(false);
+    fold();
+    choose_rows();
+    fill();
+    sweep(true);
+    set_rows(0);
+    for (int64_t t = 1; t < rule.iterations; ++t) {
+      if (window_left()) {
+        fold();
+        fill();
+      }
+      sweep(false);
+      if (set_rows(rule.tolerance)) break;
+    }
+  }
+
+ private:
+  // Calls visit(row, pair) for all pairs of sparse rows.
+  template <class Visit>
+  void each_pair(const Visit& visit) const {
+    for (int64_t i = dense; i < rows(); ++i) {
+      for (int64_t p = begin[i - dense]; p < begin[i - dense + 1]; ++p) visit(i, p);
+    }
+  }
+
+  void choose_columns() {
+    y_.assign(columns, std::numeric_limits<double>::infinity());
+    for (int64_t i = 0; i < dense; ++i) simd_lower_columns(columns, dense_cost[i], x[i], per_epsilon_, y_.data());
+    each_pair([&](int64_t i, int64_t p) {
+      double& low = y_[pair_column[p]];
+      low = std::min(low, scaled_cost(pair_cost[p], per_epsilon_) - x[i]);
+    });
+    for (double& potential : y_) potential = std::isinf(potential) ? 0.0 : potential;
+  }
+
+  void choose_rows() {
+    std::fill(x.begin(), x.end(), std::numeric_limits<double>::infinity());
+    for (int64_t i = 0; i < dense; ++i) x[i] = simd_lowest(columns, dense_cost[i], y_.data(), per_epsilon_);
+    each_pair([&](int64_t i, int64_t p) {
+      x[i] = std::min(x[i], scaled_cost(pair_cost[p], per_epsilon_) - y_[pair_column[p]]);
+    });
+    for (double& potential : x) potential = std::isinf(potential) ? 0.0 : potential;
+  }
+
+  void fill() {
+    for (int64_t i = 0; i < dense; ++i) {
+      simd_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
+    }
+    potentials_.resize(pair_column.size());
+    pair_entries.resize(pair_column.size());
+    each_pair([&](int64_t i, int64_t p) { potentials_[p] = x[i] + y_[pair_column[p]]; });
+    simd_entries(static_cast<int64_t>(pair_column.size()), pair_cost.data(), 0.0, potentials_.data(), per_epsilon_,
+                 pair_entries.data());
+  }
+
+  // Sets the factors of columns, unless `keep`, and sums_.
+  void sweep(bool keep) {
+    sums_.assign(rows(), 0.0);
+    if (!keep) {
+      std::fill(column_factors.begin(), column_factors.end(), T(0));
+      each_pair([&](int64_t i, int64_t p) { column_factors[pair_column[p]] += row_factors[i] * pair_entries[p]; });
+    }
+    for (int64_t first = 0; first < columns; first += kColumns) {
+      simd_sweep(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
+                 demand.data() + first, keep, column_factors.data() + first, sums_.data());
+    }
+    each_pair([&](int64_t i, int64_t p) { sums_[i] += pair_entries[p] * column_factors[pair_column[p]]; });
+  }
+
+  // Sets the factors of rows; whether all rows held what they should before.
+  bool set_rows(double tolerance) {
+    bool all = tolerance > 0;
+    for (int64_t i = 0; i < rows(); ++i) {
+      const T sum = static_cast<T>(sums_[i]);
+      all &= settled(row_factors[i] * sum, supply[i], tolerance);
+      row_factors[i] = factor(supply[i], sum);
+    }
+    return all;
+  }
+
+  bool window_left() const {
+    const auto leaves = [](T f) { return leaves_window(f); };
+    return std::any_of(row_factors.begin(), row_factors.end(), leaves) ||
+           std::any_of(column_factors.begin(), column_factors.end(), leaves);
+  }
+
+  // Puts the factors into the potentials. What is 0 has nothing and keeps nothing.
+  void fold() {
+    const auto into = [](std::vector<T>& factors, std::vector<double>& potentials) {
+      for (size_t i = 0; i < factors.size(); ++i) {
+        if (factors[i] > T(0)) potentials[i] += std::log(static_cast<double>(factors[i]));
+        factors[i] = T(1);
+      }
+    };
+    into(row_factors, x);
+    into(column_factors, y_);
+  }
+
+  double per_epsilon_ = 1;
+  std::vector<double> y_, sums_, potentials_;
+};
+
+}  // namespace
+}  // namespace yolox_ops

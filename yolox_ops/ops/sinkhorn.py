@@ -1,0 +1,81 @@
+"""sinkhorn: entropic optimal transport of a batch, in the log domain."""
+
+import torch
+from torch import Tensor
+
+from yolox_ops._check import (
+    check_at_least,
+    check_between,
+    check_count,
+    check_float,
+    check_same_device,
+    check_shape,
+    wide_dtype,
+)
+
+torch.library.define(
+    "yolox_ops::sinkhorn",
+    "(Tensor cost, Tensor supply, Tensor demand, float epsilon, int iterations, float tolerance) -> Tensor",
+)
+
+
+def check_iteration(epsilon: float, iterations: int, tolerance: float) -> None:
+    check_between("epsilon", epsilon, 1e-6, 1e6)
+    check_count("iterations", iterations, 1)
+    check_at_least("tolerance", tolerance, 0)
+
+
+def _check(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> None:
+    check_float("cost", cost)
+    check_shape("cost", cost, "[B, M, N]", (None, None, None))
+    B, M, N = cost.shape
+    check_float("supply", supply)
+    check_shape("supply", supply, "[B, M]", (B, M))
+    check_float("demand", demand)
+    check_shape("demand", demand, "[B, N]", (B, N))
+    check_same_device("cost", cost, supply=supply, demand=demand)
+    check_iteration(epsilon, iterations, tolerance)
+
+
+@torch.library.register_fake("yolox_ops::sinkhorn")
+def _(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> Tensor:
+    _check(cost, supply, demand, epsilon, iterations, tolerance)
+    return cost.new_empty(cost.shape, dtype=wide_dtype(cost))
+
+
+def sinkhorn(
+    cost: Tensor,
+    supply: Tensor,
+    demand: Tensor,
+    *,
+    epsilon: float = 0.1,
+    iterations: int = 50,
+    tolerance: float = 0.0,
+) -> Tensor:
+    """Sinkhorn's iteration for entropic optimal transport (Cuturi 2013), as Megvii's OTA has it.
+
+    plan = exp((u + v - cost) / epsilon) with u = v = 1 at first; an iteration sets v, for every column to carry its
+    demand, then u, for every row to carry its supply, both of which count 1e-8 more. Rows come last: their sums are the
+    supply. Totals need not be equal; then columns tend to their demand times sum(supply) / sum(demand).
+
+    Args:
+        cost: [B, M, N], float32, float64, float16 or bfloat16; arithmetic is float32, float64 if cost is. A pair whose
+            cost is not finite has no mass, so +inf makes padding; costs of 1e6 beside those of 1 are no trouble.
+        supply: [B, M], from 0 to 1e12, any of these dtypes.
+        demand: [B, N], likewise.
+        epsilon: strength of the entropy, in the unit of cost, 1e-6 to 1e6.
+        iterations: at least 1.
+        tolerance: the iterations of an image end with one, after the first, in which v left no row further from its
+            supply than tolerance times that. 0: never.
+
+    Returns:
+        plan [B, M, N] float32, or float64 for float64 costs. A row or column without a finite cost is 0. No gradient.
+
+    Raises:
+        ValueError: a shape, device or parameter does not fit; on the CPU also a supply or demand outside [0, 1e12],
+        named by image and row. TypeError: a dtype does not fit. On a GPU, where looking would make the host wait, such
+        a number counts as 0.
+    """
+    _check(cost, supply, demand, epsilon, iterations, tolerance)
+    tensors = (cost.detach(), supply.detach(), demand.detach())
+    return torch.ops.yolox_ops.sinkhorn(*tensors, epsilon, iterations, tolerance)
