@@ -1,14 +1,5 @@
 // Sinkhorn's iteration, once for CPU and CUDA: Cuturi 2013, in the log domain, with the order and constants of Megvii's
 // OTA.
-//
-// plan_ij = row_i entry_ij column_j. An entry is exp(x_i + y_j - cost_ij / epsilon) with potentials x, y as they were
-// when entries were last computed; in between an iteration is multiplications only: column_j makes column j carry its
-// demand, row_i makes row i carry its supply. When a factor leaves [1 / kWindow, kWindow] all factors go into the
-// potentials, and entries are computed anew. So nothing that has mass is ever out of a float's range, whatever the
-// costs.
-//
-// Two steps begin: y_j = least of cost_ij / epsilon - x_i makes the largest entry of every column 1, for column
-// factors; with those in y, x_i = least of cost_ij / epsilon - y_j does so for rows.
 #pragma once
 
 #include "common.h"
@@ -44,7 +35,6 @@ inline void check_transport(const Tensor& cost, const Tensor& supply, const Tens
 // Added to a supply or a demand, so that one of 0 has a logarithm.
 constexpr double kTinyMass = 1e-8;
 constexpr double kMostMass = 1e12;
-constexpr double kWindow = 1e7;
 
 YOLOX_OPS_INLINE bool is_mass(double mass) { return mass >= 0 && mass <= kMostMass; }
 
@@ -57,7 +47,7 @@ YOLOX_OPS_INLINE bool is_finite(T x) {
 template <class T>
 YOLOX_OPS_INLINE double scaled_cost(T cost, double per_epsilon) {
   const double scaled = static_cast<double>(cost) * per_epsilon;
-  return is_finite(cost) ? scaled : 1e308 * 10;
+  return is_finite(cost) ? scaled : static_cast<double>(INFINITY);
 }
 
 // x + y: the potentials of row and column.
@@ -65,17 +55,6 @@ template <class T>
 YOLOX_OPS_INLINE T entry(double potentials, T cost, double per_epsilon) {
   const T value = exp_scaled(static_cast<T>(potentials - static_cast<double>(cost) * per_epsilon), 0);
   return is_finite(cost) ? value : T(0);
-}
-
-// The factor of a row or column that holds `sum` without one; 0 if it holds nothing.
-template <class T>
-YOLOX_OPS_INLINE T factor(T mass, T sum) {
-  return ratio_or_zero(mass, sum);
-}
-
-template <class T>
-YOLOX_OPS_INLINE bool leaves_window(T f) {
-  return (f > T(kWindow)) | ((f < T(1 / kWindow)) & (f > T(0)));
 }
 
 // Whether a row holds what it should, but for a part `tolerance` of that; one that holds nothing cannot.

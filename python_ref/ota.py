@@ -3,6 +3,7 @@ Every cost is written out. Boxes are centre x, centre y, width, height."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from python_ref.pairwise_iou import Box, corners, similarity
 from python_ref.simota_cost import Point, binary_cross_entropy, in_center, log_score
@@ -80,7 +81,7 @@ def decode(plan: Matrix) -> list[int]:
 
 
 def ota(
-    *scene: Sequence,
+    *scene: Any,
     center_radius: float = 2.5,
     topk: int = 20,
     iou_weight: float = 1.5,
@@ -91,7 +92,8 @@ def ota(
     focal_gamma: float = 2.0,
 ) -> tuple[list[int], list[float], int]:
     """The scene is that of ota_problem. matched_gt [N] with -1 for background, matched_iou [N], num_fg."""
-    cost, totals, iou = ota_problem(*scene, center_radius, topk, iou_weight, focal_alpha, focal_gamma)
+    rule = (center_radius, topk, iou_weight, focal_alpha, focal_gamma)
+    cost, totals, iou = ota_problem(*(*scene, *rule))
     N = len(cost[-1])
     if N == 0:
         return [], [], 0

@@ -1,4 +1,13 @@
 // Sinkhorn's iteration on one problem, some rows of which reach every column and some a few.
+//
+// plan_ij = row_i entry_ij column_j. An entry is exp(x_i + y_j - cost_ij / epsilon) with potentials x, y as they were
+// when entries were last computed; in between an iteration is multiplications only: column_j makes column j carry its
+// demand, row_i makes row i carry its supply. When a factor leaves [1 / kWindow, kWindow] all factors go into the
+// potentials, and entries are computed anew. So nothing that has mass is ever out of a float's range, whatever the
+// costs.
+//
+// Two steps begin: y_j = least of cost_ij / epsilon - x_i makes the largest entry of every column 1, for column
+// factors; with those in y, x_i = least of cost_ij / epsilon - y_j does so for rows.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +25,13 @@ namespace {
 constexpr int64_t kColumns = 256;
 // Sums of a row that run side by side.
 constexpr int64_t kLanes = 16;
+
+constexpr double kWindow = 1e7;
+
+template <class T>
+YOLOX_OPS_INLINE bool leaves_window(T f) {
+  return (f > T(kWindow)) | ((f < T(1 / kWindow)) & (f > T(0)));
+}
 
 // low[j] = the smaller of it and of what cost[j] / epsilon exceeds `potential` by.
 template <class T>
@@ -61,7 +77,7 @@ YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const 
       const T f = row_factors[i];
       for (int64_t j = 0; j < n; ++j) columns[j] += f * entries[i * stride + j];
     }
-    for (int64_t j = 0; j < n; ++j) columns[j] = factor(demand[j], columns[j]);
+    for (int64_t j = 0; j < n; ++j) columns[j] = ratio_or_zero(demand[j], columns[j]);
   }
   for (int64_t i = 0; i < rows; ++i) {
     const T* __restrict row = entries + i * stride;
@@ -196,7 +212,7 @@ struct Transport {
     for (int64_t i = 0; i < rows(); ++i) {
       const T sum = static_cast<T>(sums_[i]);
       all &= settled(row_factors[i] * sum, supply[i], tolerance);
-      row_factors[i] = factor(supply[i], sum);
+      row_factors[i] = ratio_or_zero(supply[i], sum);
     }
     return all;
   }
