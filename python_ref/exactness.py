@@ -1,9 +1,12 @@
 """When an assignment counts as right. Where the answer turns on rounding (a sum of IoUs next to an integer, two costs
 next to each other) either answer is accepted, and counted; everything else must be equal."""
 
+import itertools
 import math
 
 from python_ref.dynamic_k_match import cheapest, cheapest_gt, dynamic_k_match, preference, rounded
+from python_ref.ota import ota_supply
+from python_ref.sinkhorn import sinkhorn
 
 NEAR = 1e-5
 
@@ -66,3 +69,41 @@ def check_matching(
         costs = [preference(row[j], i) for i, row in enumerate(cost)]
         assert found in allowed, f"anchor {j} went to {found}, allowed {sorted(allowed)}, costs {costs}"
     return sum(found != wanted for found, wanted in zip(matched_gt, exact, strict=True))
+
+
+def check_decoding(matched_gt: list[int], plan: list[list[float]], epsilon: float) -> int:
+    """Raises AssertionError unless every anchor went to the row of a plan [G + 1, N] where it has the largest share of
+    the row's largest element, or to one that costs 1e-5 apart from that could make it; returns how many did that."""
+    share = [[mass / max(row) if max(row) > 0 else 0.0 for mass in row] for row in plan]
+    used = 0
+    for j, found in enumerate(matched_gt):
+        shares = [row[j] for row in share]
+        # A share is a quotient of two masses, each with an error of 1e-5 in its exponent's numerator.
+        least = max(shares) * math.exp(-2 * NEAR / epsilon)
+        assert shares[found] >= least, f"anchor {j} went to {found}, shares {shares}"
+        used += found % len(plan) != shares.index(max(shares))
+    return used
+
+
+def check_transport(
+    matched_gt: list[int],
+    cost: list[list[float]],
+    totals: list[float],
+    epsilon: float = 0.1,
+    iterations: int = 50,
+    tolerance: float = 0.0,
+) -> int:
+    """The same of an answer of ota to ota_problem's cost [G + 1, N] and sums of IoUs [G], which may lie next to an
+    integer."""
+    choices = [sorted({max(1, int(t - NEAR)), max(1, int(t + NEAR))}) for t in totals]
+    chosen = [max(1, int(t)) for t in totals]
+    order = sorted(itertools.product(*choices), key=lambda ks: sum(k != c for k, c in zip(ks, chosen, strict=True)))
+    for ks in order:
+        supply = ota_supply(cost, [float(k) for k in ks])
+        plan = sinkhorn(cost, supply, [1.0] * len(cost[-1]), epsilon, iterations, tolerance)
+        try:
+            return check_decoding(matched_gt, plan, epsilon) + sum(k != c for k, c in zip(ks, chosen, strict=True))
+        except AssertionError:
+            if ks == order[-1]:
+                raise
+    return 0
