@@ -4,40 +4,12 @@
 #include <functional>
 #include <numeric>
 
-#include "../ota.h"
+#include "ota_costs.h"
 #include "scene.h"
 #include "sinkhorn.h"
 
 namespace yolox_ops {
 namespace {
-
-// Pairs of ground truths and anchors, to be costed as one loop.
-template <class T>
-struct Costs {
-  std::vector<T> overlap, logit, obj_exp, obj_softplus, cost;
-
-  void clear() {
-    for (auto* v : {&overlap, &logit, &obj_exp, &obj_softplus}) v->clear();
-  }
-};
-
-template <class T>
-YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T* __restrict logit,
-                                const T* __restrict obj_exp, const T* __restrict obj_softplus, T own,
-                                const OtaRule rule, T* __restrict cost) {
-  for (int64_t i = 0; i < n; ++i) {
-    cost[i] = transport_cost(overlap[i], logit[i], obj_exp[i], obj_softplus[i], own, rule);
-  }
-}
-
-YOLOX_OPS_SIMD void simd_costs(int64_t n, const float* overlap, const float* logit, const float* obj_exp,
-                               const float* obj_softplus, float own, const OtaRule& rule, float* cost) {
-  cost_loop(n, overlap, logit, obj_exp, obj_softplus, own, rule, cost);
-}
-YOLOX_OPS_SIMD void simd_costs(int64_t n, const double* overlap, const double* logit, const double* obj_exp,
-                               const double* obj_softplus, double own, const OtaRule& rule, double* cost) {
-  cost_loop(n, overlap, logit, obj_exp, obj_softplus, own, rule, cost);
-}
 
 // One image. Ground truths with a pair that has mass in their own region are the sparse rows of the problem; the dense
 // ones are the background and, after it, those that have none, which look at all anchors.
@@ -175,11 +147,13 @@ class Plan {
 
   void fill_dense_rows() {
     Transport<T>& t = transport_;
-    costs_.clear();
+    far_cost_.clear();
     for (int32_t g : far_) {
+      costs_.clear();
       for (int64_t j = 0; j < scene_->N; ++j) gather(g, j);
+      cost_gathered();
+      far_cost_.insert(far_cost_.end(), costs_.cost.begin(), costs_.cost.end());
     }
-    cost_gathered();
     zeros_.assign(t.columns, T(0));
     t.dense = 1 + static_cast<int64_t>(far_.size());
     t.dense_cost.assign(1, zeros_.data());
@@ -192,7 +166,7 @@ class Plan {
       total += k;
     };
     for (size_t i = 0; i < far_.size(); ++i) {
-      const T* row = costs_.cost.data() + i * scene_->N;
+      const T* row = far_cost_.data() + i * scene_->N;
       const bool able = std::any_of(row, row + scene_->N, [](T cost) { return is_finite(cost); });
       t.dense_cost.push_back(row);
       add_row(able ? k_[far_[i]] : 0, -kOutsidePenalty / rule_->sinkhorn.epsilon);
@@ -231,7 +205,7 @@ class Plan {
   std::vector<int32_t> near_, far_;  // gts that are sparse rows, and dense ones
   std::vector<int32_t> row_of_, anchors_, position_, best_gt_;
   std::vector<uint8_t> marks_;
-  std::vector<T> zeros_, entries_, top_, best_share_, scratch_;
+  std::vector<T> zeros_, far_cost_, entries_, top_, best_share_, scratch_;
 };
 
 }  // namespace
