@@ -1,7 +1,8 @@
 """Megvii's OTA as dense torch operations, image by image, and transport by POT. Megvii's own code needs cvpods, which
 builds with no current CUDA, so its rule is written out here: costs of [G + 1, N], and every pair in every iteration."""
 
-import numpy
+from typing import Any
+
 import ot
 import torch
 import torch.nn.functional as F
@@ -89,14 +90,11 @@ def megvii_ota(
     return Assignment(matched_gt, matched_iou, (matched_gt >= 0).sum(1))
 
 
-def pot_sinkhorn(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float = 0.1, iterations: int = 50) -> Tensor:
-    """The plan of one problem [M, N] by POT on NumPy arrays, without its test for convergence."""
-    with numpy.errstate(all="ignore"):
-        plan = ot.sinkhorn(
-            supply.numpy(), demand.numpy(), cost.numpy(), epsilon, method="sinkhorn_log",
-            numItermax=iterations, stopThr=0, warn=False,
-        )  # fmt: skip
-    return torch.from_numpy(plan)
+def pot_sinkhorn(cost: Any, supply: Any, demand: Any, epsilon: float = 0.1, iterations: int = 50) -> Any:
+    """The plan of one problem [M, N] by POT, of NumPy arrays or of tensors, without its test for convergence."""
+    return ot.sinkhorn(
+        supply, demand, cost, epsilon, method="sinkhorn_log", numItermax=iterations, stopThr=0, warn=False
+    )
 
 
 def pot_exact(cost: Tensor, supply: Tensor, demand: Tensor) -> Tensor:

@@ -307,14 +307,3 @@ def test_registration():
 
 def test_compiles():
     check_compiles(lambda *scene: tuple(by_scene(ota)(Scene(*scene))), *random_scene([3, 0], size=32))
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_threads_change_nothing(threads):
-    scene = random_scene([3, 0, 9, 12, 1])
-    before = torch.get_num_threads()
-    result = by_scene(ota)(scene)
-    torch.set_num_threads(threads)
-    again = by_scene(ota)(scene)
-    torch.set_num_threads(before)
-    assert_close(tuple(again), tuple(result), rtol=0, atol=0)

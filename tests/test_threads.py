@@ -11,6 +11,8 @@ import yolox_ops
 SCENE = random_scene([5, 0, 40, 9, 17], classes=20, size=160)
 ONE_IMAGE = Scene(*(t[2:3] for t in SCENE[:3]), *SCENE[3:5], *(t[2:3] for t in SCENE[5:]))
 BOXES, MANY = random_boxes(300), random_boxes(3, 3000, extent=600.0)
+# 100,000 pairs, which threads share.
+TRANSPORT = torch.rand(1, 20, 5000, generator=torch.Generator().manual_seed(0)), torch.ones(1, 20), torch.ones(1, 5000)
 SCORES, LABELS = torch.rand(3, 3000, generator=torch.Generator().manual_seed(0)), torch.arange(9000).view(3, 3000) % 40
 
 
@@ -23,6 +25,8 @@ def every_op() -> list[torch.Tensor]:
         *yolox_ops.simota(*SCENE),
         *yolox_ops.simota(*ONE_IMAGE),
         *yolox_ops.dynamic_k_match(*cost, SCENE.num_gts),
+        *yolox_ops.ota(SCENE.pred_boxes, SCENE.cls_logits, *SCENE[3:]),
+        yolox_ops.sinkhorn(*TRANSPORT, iterations=5),
         *yolox_ops.batched_soft_nms(MANY, SCORES),
         *yolox_ops.batched_soft_nms(MANY, SCORES, LABELS, method="mean_gaussian"),
         yolox_ops.pairwise_iou(BOXES, BOXES, kind="ciou"),

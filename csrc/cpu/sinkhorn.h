@@ -10,21 +10,23 @@
 // factors; with those in y, x_i = least of cost_ij / epsilon - y_j does so for rows.
 #pragma once
 
+#include <torch/csrc/stable/ops.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "../sinkhorn.h"
-#include "simd.h"
+#include "sinkhorn_loops.h"
 
 namespace yolox_ops {
 namespace {
 
 // Columns whose factors are set, and multiplied into row sums, while they lie in the nearest cache.
 constexpr int64_t kColumns = 256;
-// Sums of a row that run side by side.
-constexpr int64_t kLanes = 16;
+// Pairs of dense rows that are worth a thread of their own.
+constexpr int64_t kPairGrain = 1 << 16;
 
 constexpr double kWindow = 1e7;
 
@@ -32,86 +34,6 @@ template <class T>
 YOLOX_OPS_INLINE bool leaves_window(T f) {
   return (f > T(kWindow)) | ((f < T(1 / kWindow)) & (f > T(0)));
 }
-
-// low[j] = the smaller of it and of what cost[j] / epsilon exceeds `potential` by.
-template <class T>
-YOLOX_OPS_INLINE void lower_columns(int64_t n, const T* __restrict cost, double potential, double per_epsilon,
-                                    double* __restrict low) {
-  for (int64_t j = 0; j < n; ++j) {
-    const double above = scaled_cost(cost[j], per_epsilon) - potential;
-    low[j] = above < low[j] ? above : low[j];
-  }
-}
-
-// The least of cost[j] / epsilon - potential[j].
-template <class T>
-YOLOX_OPS_INLINE double lowest(int64_t n, const T* __restrict cost, const double* __restrict potential,
-                               double per_epsilon) {
-  double low[kLanes];
-  std::fill_n(low, kLanes, std::numeric_limits<double>::infinity());
-  int64_t j = 0;
-  for (; j + kLanes <= n; j += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const double above = scaled_cost(cost[j + lane], per_epsilon) - potential[j + lane];
-      low[lane] = above < low[lane] ? above : low[lane];
-    }
-  }
-  for (; j < n; ++j) low[0] = std::min(low[0], scaled_cost(cost[j], per_epsilon) - potential[j]);
-  return *std::min_element(low, low + kLanes);
-}
-
-template <class T>
-YOLOX_OPS_INLINE void fill_entries(int64_t n, const T* __restrict cost, double x, const double* __restrict y,
-                                   double per_epsilon, T* __restrict entries) {
-  for (int64_t j = 0; j < n; ++j) entries[j] = entry(x + y[j], cost[j], per_epsilon);
-}
-
-// For a tile of n columns of which `columns` holds what sparse rows put there, unless `keep`: sets their factors; then
-// adds what each of `rows` dense rows holds in the tile, but for its own factor, to sums.
-template <class T>
-YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const T* __restrict entries,
-                                 const T* __restrict row_factors, const T* __restrict demand, bool keep,
-                                 T* __restrict columns, double* __restrict sums) {
-  if (!keep) {
-    for (int64_t i = 0; i < rows; ++i) {
-      const T f = row_factors[i];
-      for (int64_t j = 0; j < n; ++j) columns[j] += f * entries[i * stride + j];
-    }
-    for (int64_t j = 0; j < n; ++j) columns[j] = ratio_or_zero(demand[j], columns[j]);
-  }
-  for (int64_t i = 0; i < rows; ++i) {
-    const T* __restrict row = entries + i * stride;
-    T lanes[kLanes] = {};
-    int64_t j = 0;
-    for (; j + kLanes <= n; j += kLanes) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += row[j + lane] * columns[j + lane];
-    }
-    for (; j < n; ++j) lanes[j % kLanes] += row[j] * columns[j];
-    T sum = T(0);
-    for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
-    sums[i] += static_cast<double>(sum);
-  }
-}
-
-#define YOLOX_OPS_SINKHORN(T)                                                                                     \
-  YOLOX_OPS_SIMD void simd_lower_columns(int64_t n, const T* cost, double potential, double per_epsilon,          \
-                                         double* low) {                                                           \
-    lower_columns(n, cost, potential, per_epsilon, low);                                                          \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD double simd_lowest(int64_t n, const T* cost, const double* potential, double per_epsilon) {      \
-    return lowest(n, cost, potential, per_epsilon);                                                               \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD void simd_entries(int64_t n, const T* cost, double x, const double* y, double per_epsilon,       \
-                                   T* entries) {                                                                  \
-    fill_entries(n, cost, x, y, per_epsilon, entries);                                                            \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD void simd_sweep(int64_t rows, int64_t stride, int64_t n, const T* entries, const T* row_factors, \
-                                 const T* demand, bool keep, T* columns, double* sums) {                          \
-    sweep_tile(rows, stride, n, entries, row_factors, demand, keep, columns, sums);                               \
-  }
-YOLOX_OPS_SINKHORN(float)
-YOLOX_OPS_SINKHORN(double)
-#undef YOLOX_OPS_SINKHORN
 
 // Rows are numbered densely first: `dense` that reach every column, then those that have pairs.
 template <class T>
@@ -182,9 +104,11 @@ struct Transport {
   }
 
   void fill() {
-    for (int64_t i = 0; i < dense; ++i) {
-      simd_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
-    }
+    torch::stable::parallel_for(0, dense, kPairGrain / std::max(int64_t{1}, columns) + 1, [&](int64_t i, int64_t end) {
+      for (; i < end; ++i) {
+        simd_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
+      }
+    });
     potentials_.resize(pair_column.size());
     pair_entries.resize(pair_column.size());
     each_pair([&](int64_t i, int64_t p) { potentials_[p] = x[i] + y_[pair_column[p]]; });
@@ -199,10 +123,16 @@ struct Transport {
       std::fill(column_factors.begin(), column_factors.end(), T(0));
       each_pair([&](int64_t i, int64_t p) { column_factors[pair_column[p]] += row_factors[i] * pair_entries[p]; });
     }
-    for (int64_t first = 0; first < columns; first += kColumns) {
-      simd_sweep(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
-                 demand.data() + first, keep, column_factors.data() + first, sums_.data());
-    }
+    const int64_t tiles = (columns + kColumns - 1) / kColumns;
+    tile_sums_.assign(tiles * dense, 0.0);
+    torch::stable::parallel_for(0, tiles, kPairGrain / (dense * kColumns + 1) + 1, [&](int64_t tile, int64_t end) {
+      for (; tile < end; ++tile) {
+        const int64_t first = tile * kColumns;
+        simd_sweep(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
+                   demand.data() + first, keep, column_factors.data() + first, &tile_sums_[tile * dense]);
+      }
+    });
+    for (size_t at = 0; at < tile_sums_.size(); ++at) sums_[at % dense] += tile_sums_[at];
     each_pair([&](int64_t i, int64_t p) { sums_[i] += pair_entries[p] * column_factors[pair_column[p]]; });
   }
 
@@ -236,7 +166,7 @@ struct Transport {
   }
 
   double per_epsilon_ = 1;
-  std::vector<double> y_, sums_, potentials_;
+  std::vector<double> y_, sums_, tile_sums_, potentials_;
 };
 
 }  // namespace
