@@ -6,19 +6,19 @@ namespace yolox_ops {
 namespace {
 
 // Threads that solve one image.
-constexpr int kThreads = 1024;
+constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 
 // The workspace of solve. Potentials are over epsilon. Row G is the background.
 struct Workspace {
-  double *x, *y;              // [B, G + 1], [B, N], potentials
-  double* supply;             // [B, G + 1], logarithms
-  double* row_top;            // [B, G + 1], of the largest element of a row, without x
-  int32_t* wide;              // [B, G], rows with a row of costs
-  int32_t *begin, *length;    // [B, N], of the listed pairs of an anchor, in order
-  int32_t* order;             // [B, G, kListed], pairs by anchor, then by ground truth
-  int32_t* rank;              // [B, G, kListed], of a pair among those of its anchor, as they came
-  int32_t* columns;           // [B, N], anchors that have pairs, ascending
+  double *x, *y;            // [B, G + 1], [B, N], potentials
+  double* supply;           // [B, G + 1], logarithms
+  double* row_top;          // [B, G + 1], of the largest element of a row, without x
+  int32_t* wide;            // [B, G], rows with a row of costs
+  int32_t *begin, *length;  // [B, N], of the listed pairs of an anchor, in order
+  int32_t* order;           // [B, G, kListed], pairs by anchor, then by ground truth
+  int32_t* rank;            // [B, G, kListed], of a pair among those of its anchor, as they came
+  int32_t* columns;         // [B, N], anchors that have pairs, ascending
 };
 
 // Inclusive sums over the threads of a block; every thread must call it.
@@ -36,7 +36,7 @@ __device__ __forceinline__ uint64_t block_scan(uint64_t value, uint64_t& total) 
   __syncthreads();  // until the call before is read
   if (lane == 31) of_warp[warp] = value;
   __syncthreads();
-  const uint64_t warps = scan(of_warp[lane]);
+  const uint64_t warps = scan(lane < kWarps ? of_warp[lane] : 0);
   total = __shfl_sync(kAllLanes, warps, kWarps - 1);
   const uint64_t before = __shfl_sync(kAllLanes, warps, max(warp - 1, 0));
   return value + (warp > 0 ? before : 0);
@@ -209,7 +209,8 @@ struct Image {
       __syncthreads();
       if (warp < many) {
         const int32_t row = first + warp == n_wide ? background() : wide[first + warp];
-        settled &= set_row(row, warp_reduce(parts[warp][lane], AddLogSums()));
+        const LogSum<T> part = lane < kWarps ? parts[warp][lane] : LogSum<T>::of_none();
+        settled &= set_row(row, warp_reduce(part, AddLogSums()));
       }
     }
     return settled;

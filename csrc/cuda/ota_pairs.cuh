@@ -107,10 +107,9 @@ __global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
       });
       __syncthreads();
       const auto sum_of = [&](const auto& each) { return sum_of_top<kFinders, T>(each, s.rule.topk); };
-      const T sum = overlaps.complete() ? sum_of([&](const auto& visit) { overlaps.each(visit); })
-                                        : sum_of([&](const auto& visit) {
-                                            each_inside([&](int64_t, T overlap) { visit(overlap); });
-                                          });
+      const T sum = overlaps.complete()
+                        ? sum_of([&](const auto& visit) { overlaps.each(visit); })
+                        : sum_of([&](const auto& visit) { each_inside([&](int64_t, T overlap) { visit(overlap); }); });
       const int32_t k = static_cast<int32_t>(dynamic_k(sum, s.N, false));
 
       if (pairs.count > 0 && pairs.complete()) {
