@@ -132,6 +132,23 @@ def test_a_border_belongs_to_one_cell(centre, cell):
     assert positives(center(*scene), scene) == ({} if cell is None else {(8, *cell): 0})
 
 
+def test_float64_decides_what_float32_cannot():
+    scene = one_gt((8.0, 8.0, 10.0, 10.0))
+    left = scene._replace(gt_boxes=scene.gt_boxes.double() - torch.tensor([1e-12, 0, 0, 0], dtype=torch.float64))
+    assert positives(center(*left), left) == {(8, 4, 12): 0}
+
+
+def test_more_classes_than_the_labels_type_can_count():
+    scene = one_gt((20.0, 20.0, 10.0, 10.0), labels=[100])
+    many = torch.zeros(1, len(scene.strides), 200)
+    assert center(*scene._replace(cls_logits=many, gt_labels=scene.gt_labels.to(torch.int8))).num_fg == 1
+
+
+def test_a_level_of_one_cell():
+    scene = one_gt((20.0, 20.0, 300.0, 300.0), size=32)
+    assert positives(center(*scene), scene) == positives(multi_positive(*scene), scene) == {(32, 16, 16): 0}
+
+
 def test_a_centre_outside_has_those_of_its_nine_that_exist():
     scene = one_gt((-1.0, 20.0, 10.0, 10.0), (261.0, 261.0, 10.0, 10.0), (-9.0, 100.0, 10.0, 10.0))
     assert positives(center(*scene), scene) == {}
