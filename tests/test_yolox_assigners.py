@@ -7,9 +7,11 @@ import torch
 from impls import check_compiles, strided
 from scenes import Scene, random_gts, random_scene
 
+import yolox_ops
 from yolox_ops import yolox_loss
 from yolox_ops.yolox import anchor_grid
 from yolox_ops.yolox.assigners import ASSIGNERS, center, multi_positive
+from yolox_ops.yolox.compare.plot import STYLES
 
 RULES = pytest.mark.parametrize(("assign", "reach"), [(center, 0), (multi_positive, 1)], ids=["center", "multi"])
 
@@ -230,6 +232,19 @@ def test_errors(assign, reach):
         assign(*scene._replace(gt_labels=scene.gt_labels[:, :3]))
     with pytest.raises(TypeError, match=r"strides must be float32, .*, got torch\.int64"):
         assign(*scene._replace(strides=scene.strides.long()))
+
+
+def test_ota_is_the_op_in_the_order_of_simota():
+    scene = random_scene((4, 0, 6))
+    for given in (scene, scene._replace(num_gts=None), scene._replace(obj_logits=None)):
+        expected = yolox_ops.ota(*given[:2], *given[3:], obj_logits=given.obj_logits)
+        torch.testing.assert_close(ASSIGNERS["ota"](*given), expected, rtol=0, atol=0)
+    learned = [t.clone().requires_grad_() for t in scene[:3]]
+    check_compiles(ASSIGNERS["ota"], *learned, *scene[3:])
+
+
+def test_names():
+    assert list(ASSIGNERS) == list(STYLES) == ["simota", "ota", "center", "multi-positive"]
 
 
 @pytest.mark.parametrize("name", list(ASSIGNERS))

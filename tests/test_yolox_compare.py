@@ -26,7 +26,7 @@ from yolox_ops.yolox.train.watch import Watched
 
 # Six epochs of two steps, every second one evaluated.
 WORDS = (
-    *("--size", "64", "--count", "8", "--val-count", "4", "--epochs", "6", "--batch", "4", "--lr", "0.02"),
+    *("--size", "64", "--count", "4", "--val-count", "4", "--epochs", "6", "--batch", "2", "--lr", "0.02"),
     *("--threads", "1", "--no-progress"),
 )
 BOTH = ("--assigners", "simota", "center", "--seeds", "3", "5")
@@ -185,11 +185,11 @@ def test_tables(tmp_path):
         result("ota", 0, 0.5, [8.0, 6.0]),
         result("center", 0, 0.25, [1.0, 1.0], 0.5),
         result("ota", 1, 0.75, [9.0, 4.0], 6.0),
-        result("ota", 2, 0.625, [10.0, 5.0], 3.0),
+        result("ota", 2, 0.7, [10.0, 5.0], 3.0),
     ]
     table = write_tables(tmp_path, results, SETTINGS, SETTINGS.command(["ota", "center"], [0, 1, 2]))
     assert table.splitlines()[2:] == [
-        "| ota | 0.625 (0.500 to 0.750) | 0.725 | 9.00 → 5.00 | 3 | 6.00% |",
+        "| ota | 0.650 (0.500 to 0.750) | 0.750 | 9.00 → 5.00 | 3 | 6.00% |",
         "| center | 0.250 (0.250 to 0.250) | 0.350 | 1.00 → 1.00 | 0.5 | 1.00% |",
     ]
     text = (tmp_path / "assigners.md").read_text()

@@ -1,15 +1,34 @@
-"""The assigners that a model can be trained with, by name: SimOTA, and the fixed rules that YOLOX began with."""
+"""The assigners that a model can be trained with, by name: SimOTA, OTA, and the fixed rules that YOLOX began with."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+import yolox_ops
 from yolox_ops._check import wide_dtype
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.simota import simota
 from yolox_ops.ops.simota_cost import check_scene_tensors
+
+
+def ota(
+    pred_boxes: Tensor,
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    num_gts: Tensor | None = None,
+) -> Assignment:
+    """`yolox_ops.ota` (Ge et al. 2021) by its defaults, with its arguments in the order of simota's.
+
+    Args, Returns, Raises: as yolox_ops.ota.
+    """
+    grid_and_gts = (anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    return yolox_ops.ota(pred_boxes, cls_logits, *grid_and_gts, obj_logits=obj_logits)
 
 
 def center(
@@ -81,6 +100,7 @@ def multi_positive(
 
 ASSIGNERS: dict[str, Callable[..., Assignment]] = {
     "simota": simota,
+    "ota": ota,
     "center": center,
     "multi-positive": multi_positive,
 }
