@@ -40,7 +40,8 @@ struct AddLogSums {
 // The logarithm of what a row supplies, or a column demands. What is no such number counts 0.
 __device__ __forceinline__ double log_mass(double mass) { return ::log((is_mass(mass) ? mass : 0.0) + kTinyMass); }
 
-// The potential with which a row, or column, carries the mass of that logarithm, if it has `reached` without one.
+// The potential with which a row, or column, carries the mass of that logarithm, if it has `reached` without one; 0 for
+// one that has no pair, so that it counts as settled.
 template <class T>
 __device__ __forceinline__ double potential(const LogSum<T>& reached, double mass) {
   return reached.sum == T(0) ? 0.0 : mass - reached.log();
@@ -49,8 +50,7 @@ __device__ __forceinline__ double potential(const LogSum<T>& reached, double mas
 // Whether with the potential it has it carries its mass, but for a part `tolerance` of that.
 template <class T>
 __device__ __forceinline__ bool holds_mass(const LogSum<T>& reached, double potential, double mass, double tolerance) {
-  const double ahead = potential + reached.log() - mass;
-  return reached.sum == T(0) || ::fabs(::exp(ahead < 700.0 ? ahead : 700.0) - 1.0) <= tolerance;
+  return settled(::exp(potential + reached.log() - mass), 1.0, tolerance);
 }
 
 }  // namespace

@@ -163,14 +163,12 @@ struct Image {
     }
   }
 
-  // Whether the row held its supply before.
+  // By the first lane of a warp: whether the row held its supply before.
   __device__ __forceinline__ bool set_row(int32_t row, const LogSum<T>& reached) {
+    if (threadIdx.x % 32 != 0) return true;
     const bool settled = holds_mass(reached, x[row], supply[row], p.rule.sinkhorn.tolerance);
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) {
-      x[row] = potential(reached, supply[row]);
-      row_top[row] = reached.top;
-    }
+    x[row] = potential(reached, supply[row]);
+    row_top[row] = reached.top;
     return settled;
   }
 

@@ -79,9 +79,7 @@ __global__ void __launch_bounds__(kThreads, 8) write_plan(Transport<T> p, T* pla
     for (int64_t i = blockIdx.x; i < p.M; i += gridDim.x) {
       const double x = p.x[b * p.M + i];
       for (int64_t j = threadIdx.x; j < p.N; j += kThreads) {
-        const T cost = p.costs.at(b, i, j);
-        const T mass = exp_scaled(static_cast<T>(x + p.y[b * p.N + j] - p.scaled(cost)), 0);
-        plan[(b * p.M + i) * p.N + j] = is_finite(cost) ? mass : T(0);
+        plan[(b * p.M + i) * p.N + j] = entry(x + p.y[b * p.N + j], p.costs.at(b, i, j), p.per_epsilon);
       }
     }
   }
