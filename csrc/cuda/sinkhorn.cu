@@ -4,8 +4,10 @@
 namespace yolox_ops {
 namespace {
 
-// Threads to a row.
+// Threads to a row, and to a short one.
 constexpr int kThreads = 128;
+constexpr int kFew = 32;
+constexpr int64_t kShort = 256;
 // Columns to a block; each has a thread in every warp, which takes every kWarps-th row.
 constexpr int kColumns = 32;
 constexpr int kWarps = 8;
@@ -52,17 +54,17 @@ __global__ void __launch_bounds__(kColumns* kWarps, 4) set_columns(Transport<T> 
   }
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads, 8) set_rows(Transport<T> p, int64_t t) {
+template <class T, int threads>
+__global__ void __launch_bounds__(threads, 8) set_rows(Transport<T> p, int64_t t) {
   for (int64_t b = blockIdx.y; b < p.B; b += gridDim.y) {
     if (!p.takes_part(b, t)) continue;
     for (int64_t i = blockIdx.x; i < p.M; i += gridDim.x) {
       auto reached = LogSum<T>::of_none();
-      for (int64_t j = threadIdx.x; j < p.N; j += kThreads) {
+      for (int64_t j = threadIdx.x; j < p.N; j += threads) {
         const T cost = p.costs.at(b, i, j);
         if (is_finite(cost)) reached.add(p.y[b * p.N + j] - p.scaled(cost));
       }
-      reached = block_reduce<kThreads>(reached, AddLogSums());
+      reached = block_reduce<threads>(reached, AddLogSums());
       if (threadIdx.x == 0) {
         double& x = p.x[b * p.M + i];
         const double supply = log_mass(p.supply.at(b, i));
@@ -111,7 +113,11 @@ Tensor sinkhorn(const Tensor& cost, const Tensor& supply, const Tensor& demand, 
     const dim3 columns(blocks(N, kColumns), blocks(B, 1)), rows(blocks(M, 1), blocks(B, 1));
     for (int64_t t = 0; t < rule.iterations; ++t) {
       device.launch(set_columns<T>, columns, kColumns * kWarps, problem, t);
-      device.launch(set_rows<T>, rows, kThreads, problem, t);
+      if (N <= kShort) {
+        device.launch(set_rows<T, kFew>, rows, kFew, problem, t);
+      } else {
+        device.launch(set_rows<T, kThreads>, rows, kThreads, problem, t);
+      }
     }
     device.launch(write_plan<T>, rows, kThreads, problem, plan.mutable_data_ptr<T>());
   });
