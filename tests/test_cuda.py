@@ -35,7 +35,7 @@ def calls(seed: int) -> list[tuple]:
         ("simota", (*scene, *RULE, 10, "down")),
         ("dynamic_k_match", (cost, iou, scene.num_gts, 10, "down")),
         ("ota", (*scene, *OTA)),
-        ("sinkhorn", (cost, torch.rand(4, cost.shape[1]) * 9, torch.rand(4, cost.shape[2]), 0.1, 30, 0.01)),
+        ("sinkhorn", (cost.float(), torch.rand(4, cost.shape[1]) * 9, torch.rand(4, cost.shape[2]), 0.1, 30, 0.01)),
         ("pairwise_iou", (boxes, others, "xyxy", "ciou")),
         ("pairwise_iou_backward", (torch.rand(2, 300, 200), boxes, others, "xyxy", "giou")),
         ("aligned_iou", (boxes[0], boxes[1], "cxcywh", "diou")),
