@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from impls import DTYPES, INTERPRETED, SLOW, check_compiles, check_registration, implementations, strided
+from impls import DTYPES, SLOW, check_compiles, check_registration, implementations, strided
 from matching import one_gt, tensors
 from scenes import Scene, random_scene
 from torch.testing import assert_close
@@ -55,17 +55,17 @@ def check_dense(result, scene, most):
 
 
 @each_implementation
-@pytest.mark.parametrize(("gts", "classes"), [(1, 80), (12, 80), (50, 3)])
-def test_full_size_image(run, gts, classes):
-    scene = random_scene([gts], classes=classes, size=640, seed=gts, objectness=False)
-    assert scene.strides.shape == (8400,)
+@pytest.mark.parametrize(("gts", "classes", "size"), [(12, 80, 320 if SLOW else 640), (50, 3, 320)])
+def test_large_image(run, gts, classes, size):
+    scene = random_scene([gts], classes=classes, size=size, seed=gts, objectness=False)
     check_dense(by_scene(run)(scene), scene, 1)
 
 
 @pytest.mark.heavy
 @each_implementation
-def test_crowded_large_image(run):
-    scene = random_scene([20 if INTERPRETED else 120], classes=5, size=1280, seed=6, objectness=False)
+def test_crowded_large_image(run, request):
+    gts = 20 if request.node.get_closest_marker("served_by") else 120
+    scene = random_scene([gts], classes=5, size=1280, seed=6, objectness=False)
     assert scene.strides.shape == (33600,)
     check_dense(by_scene(run)(scene), scene, 2)
 

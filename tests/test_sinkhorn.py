@@ -5,7 +5,7 @@ import math
 import ot
 import pytest
 import torch
-from impls import DTYPES, INTERPRETED, check_compiles, check_registration, implementations, strided
+from impls import DTYPES, check_compiles, check_registration, implementations, strided
 from torch.testing import assert_close
 
 from benchmarks.peers_ota import megvii_sinkhorn, pot_sinkhorn
@@ -129,21 +129,21 @@ def test_rows_that_compete_without_end(run):
 
 
 @each_implementation
-@pytest.mark.parametrize("tolerance", [1e-4, 1e-2, 1e3])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e3])
 def test_tolerance_stops_image_by_image(run, tolerance):
     cost, supply, demand = problem(B=3, scale=0.5, seed=3)
     cost[1] *= 20  # takes longer
     cost[2, 4] = math.inf  # a row that holds nothing is as it should be
     demand *= supply.sum(1, keepdim=True) / demand.sum(1, keepdim=True)
     demand[2] *= 1 - supply[2, 4] / supply[2].sum()
-    plan = run(cost, supply, demand, iterations=300, tolerance=tolerance)
-    check(plan, cost, supply, demand, iterations=300, tolerance=tolerance)
-    ends = [
-        next(t for t in range(1, 300) if torch.equal(sinkhorn(*one, iterations=t), sinkhorn(*one, **stop)))
-        for stop in [{"iterations": 300, "tolerance": tolerance}]
-        for one in [(cost[b : b + 1], supply[b : b + 1], demand[b : b + 1]) for b in range(3)]
-    ]
-    assert ends == [2, 2, 2] if tolerance == 1e3 else ends[1] > max(ends[0], ends[2]) > 2
+    plan = run(cost, supply, demand, iterations=100, tolerance=tolerance)
+    check(plan, cost, supply, demand, iterations=100, tolerance=tolerance)
+    # One iteration more or less would not have passed.
+    plans = [reference_plan(cost, supply, demand, iterations=t) for t in range(1, 60)]
+    ends = [min(range(59), key=lambda t: (plans[t][b] - plan[b]).abs().max()) for b in range(3)]
+    steps = [(plans[end + side][b] - plan[b]).abs().max() for b, end in enumerate(ends) for side in (-1, 1)]
+    assert min(steps) > 2e-5
+    assert ends == [1, 1, 1] if tolerance == 1e3 else ends[1] > ends[0] > 1 and ends[2] > 1
 
 
 @each_implementation
@@ -180,9 +180,9 @@ def test_no_gradient(run):
 
 @pytest.mark.heavy
 @each_implementation
-def test_largest_problem(run):
-    """501 x 33600, the background of which takes what is left."""
-    M, N = (21, 33600) if INTERPRETED else (501, 33600)
+def test_largest_problem(run, request):
+    """501 x 33600, the background of which takes what is left; fewer rows where a kernel is emulated or interpreted."""
+    M, N = 21 if request.node.get_closest_marker("served_by") else 501, 33600
     cost = torch.rand(1, M, N) * 5
     cost[:, :-1] += 1e6 * (torch.rand(1, M - 1, N) > 0.002)
     supply = torch.randint(1, 15, (1, M)).float()
@@ -196,8 +196,8 @@ def test_largest_problem(run):
 def test_agrees_with_pot(run):
     cost, supply, demand = problem(B=3, M=8, N=60, scale=2)
     demand *= supply.sum(1, keepdim=True) / demand.sum(1, keepdim=True)
-    plan = run(cost, supply, demand, iterations=500)
-    expected = [pot_sinkhorn(*image, iterations=500) for image in zip(cost, supply, demand, strict=True)]
+    plan = run(cost, supply, demand, iterations=100)
+    expected = [pot_sinkhorn(*image, iterations=100) for image in zip(cost, supply, demand, strict=True)]
     assert_close(plan, torch.stack(expected), rtol=0, atol=1e-5)
 
 
@@ -209,7 +209,7 @@ def test_tends_to_the_exact_transport(run):
     least = ot.emd2(*(t[0].double().numpy() for t in (supply, demand, cost)))
     gaps = [
         (run(cost.double(), supply.double(), demand.double(), epsilon=e, iterations=n) * cost).sum().item() - least
-        for e, n in [(1.0, 50), (0.1, 200), (0.01, 2000)]
+        for e, n in [(1.0, 20), (0.1, 100), (0.01, 1000)]
     ]
     assert gaps[0] > 5 * gaps[1] > 25 * gaps[2] > 0
 

@@ -33,7 +33,7 @@ part test 300 "$python" -m pytest -q -W default -n 4 --dist loadgroup -m cuda --
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
 for tool in memcheck racecheck initcheck; do
   part "sanitize-$tool" 90 compute-sanitizer --tool "$tool" --error-exitcode 1 "$python" -m pytest -q -W default -m cuda \
-    tests/test_on_devices.py -k "cuda and not tiles and not rounds"
+    tests/test_on_devices.py tests/test_transport_on_devices.py -k "cuda and not tiles and not rounds"
 done
 unset PYTORCH_NO_CUDA_MEMORY_CACHING
 part bench 180 "$python" -m pytest -q -W default benchmarks/bench_gpu.py --benchmark-columns=min,median --benchmark-json "$out/bench.json"
