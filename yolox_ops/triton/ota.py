@@ -1,0 +1,306 @@
+"""ota in Triton: the pairs of every image by ground truth and by anchor, then a program an image for all iterations of
+its transport, then who has which anchor."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from yolox_ops._check import wide_dtype
+from yolox_ops.ops.ota import check_ota
+from yolox_ops.triton.candidates import NUMBERS, dense_scene, load_overlaps
+from yolox_ops.triton.launch import blocks, launch
+from yolox_ops.triton.matching import NOBODY, TILE, store_match
+from yolox_ops.triton.pairs import BLOCK, OtaRule, Problem, count_pairs, list_pairs, load_pairs
+from yolox_ops.triton.transport import TINY, add_terms, potential, unsettled
+
+# Steps of a transport: rows or columns side by side, and pairs of each.
+ROWS, ROW_PAIRS = 32, 32
+COLUMNS, COLUMN_PAIRS = 256, 4
+
+TINY_MASS = tl.constexpr(TINY)
+LOG_DEMAND = tl.constexpr(math.log1p(TINY))  # of an anchor
+
+
+class Plan(NamedTuple):
+    """Pairs by anchor, potentials, and what is found with them; pointers, to kernels. Named as in Problem."""
+
+    begin: Tensor  # [B * (N + 1) + 1], of an anchor: where its pairs begin, which end where the next one's begin
+    rows: Tensor  # [B * capacity], the pairs' rows
+    costs: Tensor  # [B * capacity], and costs
+    columns: Tensor  # [B, N], the anchors that a row has a pair with
+    x: Tensor  # [B, G], potentials of rows, float64 as all of these
+    y: Tensor  # [B, N + 1], of columns
+    top: Tensor  # [B, G], the largest y - cost of a row
+    background_top: Tensor  # [B], that of the background, which costs nothing
+    counts: Tensor  # [B, 3], rows that are near, listed, and all
+
+
+@triton.jit
+def add_lists(top, total, begin, size, costs, others, potentials, PAIRS: tl.constexpr, T: tl.constexpr):
+    """add_terms for some rows or columns whose pairs are listed from `begin` on."""
+    longest = tl.max(size, 0)
+    step = tl.arange(0, PAIRS)[None, :]
+    first = tl.full((), 0, tl.int64)
+    while first < longest:
+        at = begin[:, None] + first + step
+        there = first + step < size[:, None]
+        other = tl.load(others + at, there, 0)
+        terms = tl.load(potentials + other, there, 0.0) - tl.load(costs + at, there, float("inf"))
+        top, total = add_terms(top, total, terms, 1, T)
+        first += PAIRS
+    return top, total
+
+
+@triton.jit
+def count_rows(sizes, problem, plan, b, N, G, RULE: tl.constexpr, BLOCK: tl.constexpr):
+    """How many rows are near, listed, and all, and what they supply together; their potentials to begin with."""
+    near, listed, rows = tl.full((), 0, tl.int64), tl.full((), 0, tl.int64), tl.full((), 0, tl.int64)
+    supply = tl.full((), 0.0, tl.float64)
+    first = tl.full((), 0, tl.int64)
+    while first < G:
+        g = first + tl.arange(0, BLOCK)
+        size = tl.load(sizes + b * G + g, g < G, 0)
+        near += tl.sum((size > 0).to(tl.int64), 0)
+        rows += tl.sum((size != 0).to(tl.int64), 0)
+        listed += tl.sum((tl.load(problem.row_begin + b * G + g, g < G, -1) >= 0).to(tl.int64), 0)
+        supply += tl.sum(tl.load(problem.row_supply + b * G + g, g < G, 0.0), 0)
+        first += BLOCK
+    first = tl.full((), 0, tl.int64)
+    while first < rows:
+        row = first + tl.arange(0, BLOCK)
+        tl.store(plan.x + b * G + row, tl.where(row < near, 0.0, -1e6 * RULE.per_epsilon), row < rows)
+        first += BLOCK
+    tl.store(plan.counts + b * 3, near)
+    tl.store(plan.counts + b * 3 + 1, listed)
+    tl.store(plan.counts + b * 3 + 2, rows)
+    return near, listed, rows, supply
+
+
+@triton.jit
+def list_columns(plan, b, N, every, BLOCK: tl.constexpr):
+    """Lists the anchors that have pairs, or all; how many these are."""
+    count = tl.full((), 0, tl.int64)
+    first = tl.full((), 0, tl.int64)
+    while first < N:
+        j = first + tl.arange(0, BLOCK)
+        anchor = b * (N + 1) + j
+        begin = tl.load(plan.begin + anchor, j < N, 0)
+        used = ((tl.load(plan.begin + anchor + 1, j < N, 0) > begin) | every) & (j < N)
+        rank = tl.cumsum(used.to(tl.int32), 0)
+        tl.store(plan.columns + b * N + count + rank - 1, anchor, used)
+        count += tl.max(rank, 0)
+        first += BLOCK
+    return count
+
+
+@triton.jit
+def set_rows(problem, plan, row, there, top, total, tolerance):
+    """New potentials of rows; whether one of them did not hold what it should."""
+    old = tl.load(plan.x + row, there, 0.0)
+    new = potential(tl.log(tl.load(problem.row_supply + row, there, 0.0) + TINY_MASS), top, total)
+    tl.store(plan.x + row, new, there)
+    tl.store(plan.top + row, top, there)
+    return tl.max((there & unsettled(old, new, top, tolerance)).to(tl.int32), 0)
+
+
+@triton.jit(do_not_specialize=[*NUMBERS, "iterations"])
+def solve(
+    sizes, problem, cls_image, cls_anchor, cls_class, N, C, G, plan, iterations, tolerance: tl.float64,
+    RULE: tl.constexpr, ROWS: tl.constexpr, ROW_PAIRS: tl.constexpr, COLUMNS: tl.constexpr, COLUMN_PAIRS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One image: rows are ground truths and the background, columns the anchors that a ground truth has a pair with,
+    and the rest as one, which the background alone serves at no cost."""
+    b = tl.program_id(0).to(tl.int64)
+    matrix = (problem, cls_image, cls_anchor, cls_class, b, N, C, G)
+    near, listed, rows, supply = count_rows(sizes, problem, plan, b, N, G, RULE, BLOCK)
+    columns = list_columns(plan, b, N, listed < rows, BLOCK)
+    tl.debug_barrier()  # here and below: other threads of the program read next what these have written
+    log_supply = tl.log(tl.maximum(N - supply, 0.0) + TINY_MASS)
+    background, background_top = tl.full((), 0.0, tl.float64), tl.full((), 0.0, tl.float64)
+    one = tl.arange(0, 1)
+    missed = (rows > 0).to(tl.int32)
+    t = tl.full((), 0, tl.int32)
+    while (t < iterations) & (missed > 0):
+        free = (N - columns).to(tl.float64)
+        background_top = tl.where(free > 0.0, LOG_DEMAND - background, float("-inf"))
+        background_total = free
+        first = tl.full((), 0, tl.int64)
+        while first < columns:
+            there = first + tl.arange(0, COLUMNS) < columns
+            anchor = tl.load(plan.columns + b * N + first + tl.arange(0, COLUMNS), there, 0)
+            begin = tl.load(plan.begin + anchor, there, 0)
+            size = tl.load(plan.begin + anchor + 1, there, 0) - begin
+            top, total = tl.full((COLUMNS,), 0.0, tl.float64) + background, tl.full((COLUMNS,), 1.0, tl.float64)
+            top, total = add_lists(
+                top, total, begin, size, plan.costs, plan.rows, plan.x, COLUMN_PAIRS, RULE.dtype
+            )
+            row = listed
+            while row < rows:
+                g = tl.load(problem.row_gt + b * G + row)
+                _mask, scaled = load_pairs(matrix, g, row >= near, anchor - b * (N + 1), RULE)
+                terms = tl.where(there, tl.load(plan.x + b * G + row) - scaled, float("-inf"))
+                top, total = add_terms(top, total, terms[:, None], 1, RULE.dtype)
+                row += 1
+            y = potential(LOG_DEMAND, top, total)
+            tl.store(plan.y + anchor, y, there)
+            y = tl.where(there, y, float("-inf"))
+            background_top, background_total = add_terms(background_top, background_total, y, 0, RULE.dtype)
+            first += COLUMNS
+        tl.debug_barrier()
+        new = potential(log_supply, background_top, background_total)
+        missed = unsettled(background, new, background_top, tolerance).to(tl.int32)
+        background = new
+        short = tl.minimum(near, listed)
+        first = tl.full((), 0, tl.int64)
+        while first < listed:
+            # Far rows, which have as many pairs as there are anchors, go one by one.
+            if first < short:
+                row = b * G + first + tl.arange(0, ROWS)
+                there = row < b * G + short
+                begin = tl.load(problem.row_begin + row, there, 0)
+                gt = tl.load(problem.row_gt + row, there, 0)
+                size = tl.where(there, tl.load(sizes + b * G + gt, there, 0), 0)
+                top, total = tl.full((ROWS,), float("-inf"), tl.float64), tl.full((ROWS,), 0.0, tl.float64)
+                top, total = add_lists(
+                    top, total, begin, size, problem.pair_cost, problem.pair_anchor, plan.y, ROW_PAIRS, RULE.dtype
+                )
+                missed |= set_rows(problem, plan, row, there, top, total, tolerance)
+                first = tl.minimum(first + ROWS, short)
+            else:
+                row = b * G + first + one
+                begin = tl.load(problem.row_begin + row)
+                top, total = tl.full((1,), float("-inf"), tl.float64), tl.full((1,), 0.0, tl.float64)
+                top, total = add_lists(
+                    top, total, begin, (N + one).to(tl.int64), problem.pair_cost, problem.pair_anchor, plan.y, BLOCK,
+                    RULE.dtype
+                )  # fmt: skip
+                missed |= set_rows(problem, plan, row, one < 1, top, total, tolerance)
+                first += 1
+        while first < rows:
+            g = tl.load(problem.row_gt + b * G + first)
+            top, total = tl.full((1,), float("-inf"), tl.float64), tl.full((1,), 0.0, tl.float64)
+            start = tl.full((), 0, tl.int64)
+            while start < N:
+                j = start + tl.arange(0, BLOCK)
+                mask, scaled = load_pairs(matrix, g, first >= near, j, RULE)
+                terms = tl.load(plan.y + b * (N + 1) + j, mask, 0.0) - scaled
+                top, total = add_terms(top, total, terms[None, :], 1, RULE.dtype)
+                start += BLOCK
+            missed |= set_rows(problem, plan, b * G + first + one, one < 1, top, total, tolerance)
+            first += 1
+        missed = tl.where((t == 0) | (tolerance == 0.0), 1, missed)
+        tl.debug_barrier()
+        t += 1
+    tl.store(plan.background_top + b, background_top)
+
+
+@triton.jit(do_not_specialize=NUMBERS)
+def finish(
+    matched_gt, problem, cls_image, cls_anchor, cls_class, N, C, G, plan, matched_iou, num_fg,
+    RULE: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """A tile of one image's anchors goes where they have the largest share of a row's largest mass."""
+    program = tl.program_id(0).to(tl.int64)
+    b = program // tl.cdiv(N, TILE)
+    j = program % tl.cdiv(N, TILE) * TILE + tl.arange(0, TILE)
+    matrix = (problem, cls_image, cls_anchor, cls_class, b, N, C, G)
+    anchor = b * (N + 1) + j
+    near, listed = tl.load(plan.counts + b * 3), tl.load(plan.counts + b * 3 + 1)
+    rows = tl.load(plan.counts + b * 3 + 2)
+    begin = tl.load(plan.begin + anchor, j < N, 0)
+    size = tl.load(plan.begin + anchor + 1, j < N, 0) - begin
+    column = (j < N) & ((size > 0) | (listed < rows))
+    y = tl.load(plan.y + anchor, column, 0.0)
+    best, owner = tl.full((TILE,), 0.0, RULE.dtype), tl.full((TILE,), NOBODY, tl.int64)
+    longest = tl.max(size, 0)
+    step = tl.full((), 0, tl.int64)
+    while step < longest:
+        row = tl.load(plan.rows + begin + step, step < size, 0)
+        scaled = tl.load(plan.costs + begin + step, step < size, float("inf"))
+        share = tl.exp((y - scaled - tl.load(plan.top + row, step < size, 0.0)).to(RULE.dtype))
+        g = tl.load(problem.row_gt + row, step < size, 0)
+        better = (share > best) | ((share == best) & (g < owner))
+        best, owner = tl.where(better, share, best), tl.where(better, g, owner)
+        step += 1
+    row = listed
+    while row < rows:
+        g = tl.load(problem.row_gt + b * G + row)
+        _mask, scaled = load_pairs(matrix, g, row >= near, j, RULE)
+        share = tl.exp((y - scaled - tl.load(plan.top + b * G + row)).to(RULE.dtype))
+        better = (share > best) | ((share == best) & (g < owner))
+        best, owner = tl.where(better, share, best), tl.where(better, g, owner)
+        row += 1
+    background = tl.exp((y - tl.load(plan.background_top + b)).to(RULE.dtype))
+    owner = tl.where(column & (background <= best), owner, NOBODY)
+    overlap = load_overlaps(matrix, owner, j, owner >= 0, RULE)
+    store_match(matched_gt, matched_iou, num_fg, b, b * N + j, j < N, owner, overlap)
+
+
+def pairs_of(G: int, N: int) -> int:
+    """How many pairs of an image are listed."""
+    return min(G * N, 4 * N + 128 * G)
+
+
+def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
+    check_ota(*scene_and_rule)
+    *scene, center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma = scene_and_rule
+    pred_boxes, cls_logits, obj_logits = scene[:3]
+    (B, N, C), G = cls_logits.shape, scene[5].shape[1]
+    matched_gt = pred_boxes.new_full((B, N), NOBODY.value, dtype=torch.int64)
+    matched_iou = pred_boxes.new_zeros((B, N), dtype=torch.float32)
+    num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
+    if B * G * N == 0:
+        return matched_gt, matched_iou, num_fg
+    capacity = pairs_of(G, N)
+
+    def integers(size: int, value: int = 0) -> Tensor:
+        return pred_boxes.new_full((size,), value, dtype=torch.int64)
+
+    def numbers(size: int) -> Tensor:
+        return pred_boxes.new_zeros(size, dtype=torch.float64)
+
+    sizes = integers(B * G)
+    problem = Problem(
+        *dense_scene(*scene),
+        row_gt=integers(B * G),
+        row_begin=integers(B * G, -1),
+        row_supply=numbers(B * G),
+        pair_anchor=integers(B * capacity, B * (N + 1)),
+        pair_row=integers(B * capacity),
+        pair_cost=numbers(B * capacity),
+    )
+    is_wide = wide_dtype(pred_boxes) == torch.float64
+    rule = OtaRule(
+        dtype=tl.float64 if is_wide else tl.float32,
+        shift=0 if is_wide else 42,
+        has_obj=obj_logits is not None,
+        center_radius=center_radius,
+        iou_weight=iou_weight,
+        focal_alpha=focal_alpha,
+        focal_gamma=focal_gamma,
+        per_epsilon=1 / epsilon,
+    )
+    args = (problem, *cls_logits.stride(), N, C, G)
+    launch(count_pairs, B * G, sizes, *args, RULE=rule, BLOCK=BLOCK)
+    launch(list_pairs, B * G, sizes, *args, capacity, min(topk, N), RULE=rule, BLOCK=BLOCK)
+    anchors, order = torch.sort(problem.pair_anchor, stable=True)
+    plan = Plan(
+        begin=torch.searchsorted(anchors, torch.arange(B * (N + 1) + 1, device=anchors.device)),
+        rows=problem.pair_row[order],
+        costs=problem.pair_cost[order],
+        columns=integers(B * N),
+        x=numbers(B * G),
+        y=numbers(B * (N + 1)),
+        top=numbers(B * G),
+        background_top=numbers(B),
+        counts=integers(B * 3),
+    )
+    shapes = {"ROWS": ROWS, "ROW_PAIRS": ROW_PAIRS, "COLUMNS": COLUMNS, "COLUMN_PAIRS": COLUMN_PAIRS, "BLOCK": BLOCK}
+    launch(solve, B, sizes, *args, plan, iterations, tolerance, RULE=rule, num_warps=8, **shapes)
+    launch(finish, B * blocks(N, TILE), matched_gt, *args, plan, matched_iou, num_fg, RULE=rule, TILE=TILE)
+    return matched_gt, matched_iou, num_fg
