@@ -12,14 +12,14 @@ from torch import Tensor
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.ota import check_ota
 from yolox_ops.triton.candidates import NUMBERS, dense_scene, load_overlaps
-from yolox_ops.triton.launch import blocks, launch
+from yolox_ops.triton.launch import INTERPRETED, blocks, launch
 from yolox_ops.triton.matching import NOBODY, TILE, store_match
 from yolox_ops.triton.pairs import BLOCK, OtaRule, Problem, count_pairs, list_pairs, load_pairs
 from yolox_ops.triton.transport import TINY, add_terms, potential, unsettled
 
 # Steps of a transport: rows or columns side by side, and pairs of each.
-ROWS, ROW_PAIRS = 32, 32
-COLUMNS, COLUMN_PAIRS = 256, 4
+ROWS, ROW_PAIRS = (32, 128) if INTERPRETED else (32, 32)
+COLUMNS, COLUMN_PAIRS = (128, 16) if INTERPRETED else (256, 4)
 
 TINY_MASS = tl.constexpr(TINY)
 LOG_DEMAND = tl.constexpr(math.log1p(TINY))  # of an anchor
@@ -40,8 +40,10 @@ class Plan(NamedTuple):
 
 
 @triton.jit
-def add_lists(top, total, begin, size, costs, others, potentials, PAIRS: tl.constexpr, T: tl.constexpr):
-    """add_terms for some rows or columns whose pairs are listed from `begin` on."""
+def add_lists(top, total, begin, size, lists, PAIRS: tl.constexpr, T: tl.constexpr):
+    """add_terms for some rows or columns whose pairs are listed from `begin` on. `lists` has the pairs' costs, what they
+    are with, and the potentials of that."""
+    costs, others, potentials = lists
     longest = tl.max(size, 0)
     step = tl.arange(0, PAIRS)[None, :]
     first = tl.full((), 0, tl.int64)
@@ -100,11 +102,13 @@ def list_columns(plan, b, N, every, BLOCK: tl.constexpr):
 @triton.jit
 def set_rows(problem, plan, row, there, top, total, tolerance):
     """New potentials of rows; whether one of them did not hold what it should."""
-    old = tl.load(plan.x + row, there, 0.0)
     new = potential(tl.log(tl.load(problem.row_supply + row, there, 0.0) + TINY_MASS), top, total)
+    missed = tl.full((), 0, tl.int32)
+    if tolerance > 0.0:
+        missed = tl.max((there & unsettled(tl.load(plan.x + row, there, 0.0), new, top, tolerance)).to(tl.int32), 0)
     tl.store(plan.x + row, new, there)
     tl.store(plan.top + row, top, there)
-    return tl.max((there & unsettled(old, new, top, tolerance)).to(tl.int32), 0)
+    return missed
 
 
 @triton.jit(do_not_specialize=[*NUMBERS, "iterations"])
@@ -125,6 +129,9 @@ def solve(
     one = tl.arange(0, 1)
     missed = (rows > 0).to(tl.int32)
     t = tl.full((), 0, tl.int32)
+    short = tl.minimum(near, listed)
+    by_anchor = (plan.costs, plan.rows, plan.x)
+    by_row = (problem.pair_cost, problem.pair_anchor, plan.y)
     while (t < iterations) & (missed > 0):
         free = (N - columns).to(tl.float64)
         background_top = tl.where(free > 0.0, LOG_DEMAND - background, float("-inf"))
@@ -136,9 +143,7 @@ def solve(
             begin = tl.load(plan.begin + anchor, there, 0)
             size = tl.load(plan.begin + anchor + 1, there, 0) - begin
             top, total = tl.full((COLUMNS,), 0.0, tl.float64) + background, tl.full((COLUMNS,), 1.0, tl.float64)
-            top, total = add_lists(
-                top, total, begin, size, plan.costs, plan.rows, plan.x, COLUMN_PAIRS, RULE.dtype
-            )
+            top, total = add_lists(top, total, begin, size, by_anchor, COLUMN_PAIRS, RULE.dtype)
             row = listed
             while row < rows:
                 g = tl.load(problem.row_gt + b * G + row)
@@ -155,43 +160,34 @@ def solve(
         new = potential(log_supply, background_top, background_total)
         missed = unsettled(background, new, background_top, tolerance).to(tl.int32)
         background = new
-        short = tl.minimum(near, listed)
         first = tl.full((), 0, tl.int64)
-        while first < listed:
-            # Far rows, which have as many pairs as there are anchors, go one by one.
-            if first < short:
-                row = b * G + first + tl.arange(0, ROWS)
-                there = row < b * G + short
-                begin = tl.load(problem.row_begin + row, there, 0)
-                gt = tl.load(problem.row_gt + row, there, 0)
-                size = tl.where(there, tl.load(sizes + b * G + gt, there, 0), 0)
-                top, total = tl.full((ROWS,), float("-inf"), tl.float64), tl.full((ROWS,), 0.0, tl.float64)
-                top, total = add_lists(
-                    top, total, begin, size, problem.pair_cost, problem.pair_anchor, plan.y, ROW_PAIRS, RULE.dtype
-                )
-                missed |= set_rows(problem, plan, row, there, top, total, tolerance)
-                first = tl.minimum(first + ROWS, short)
-            else:
-                row = b * G + first + one
-                begin = tl.load(problem.row_begin + row)
-                top, total = tl.full((1,), float("-inf"), tl.float64), tl.full((1,), 0.0, tl.float64)
-                top, total = add_lists(
-                    top, total, begin, (N + one).to(tl.int64), problem.pair_cost, problem.pair_anchor, plan.y, BLOCK,
-                    RULE.dtype
-                )  # fmt: skip
-                missed |= set_rows(problem, plan, row, one < 1, top, total, tolerance)
-                first += 1
-        while first < rows:
-            g = tl.load(problem.row_gt + b * G + first)
+        while first < short:
+            place = first + tl.arange(0, ROWS)
+            row, there = b * G + place, place < short
+            begin = tl.load(problem.row_begin + row, there, 0)
+            size = tl.where(there, tl.load(problem.row_size + row, there, 0), 0)
+            top, total = tl.full((ROWS,), float("-inf"), tl.float64), tl.full((ROWS,), 0.0, tl.float64)
+            top, total = add_lists(top, total, begin, size, by_row, ROW_PAIRS, RULE.dtype)
+            missed |= set_rows(problem, plan, row, there, top, total, tolerance)
+            first += ROWS
+        first = short
+        while first < rows:  # one by one, for most of these have as many pairs as there are anchors
+            row = b * G + first + one
             top, total = tl.full((1,), float("-inf"), tl.float64), tl.full((1,), 0.0, tl.float64)
-            start = tl.full((), 0, tl.int64)
-            while start < N:
-                j = start + tl.arange(0, BLOCK)
-                mask, scaled = load_pairs(matrix, g, first >= near, j, RULE)
-                terms = tl.load(plan.y + b * (N + 1) + j, mask, 0.0) - scaled
-                top, total = add_terms(top, total, terms[None, :], 1, RULE.dtype)
-                start += BLOCK
-            missed |= set_rows(problem, plan, b * G + first + one, one < 1, top, total, tolerance)
+            if first < listed:
+                begin = tl.load(problem.row_begin + row)
+                size = tl.load(problem.row_size + row)
+                top, total = add_lists(top, total, begin, size, by_row, BLOCK, RULE.dtype)
+            else:
+                g = tl.load(problem.row_gt + b * G + first)
+                start = tl.full((), 0, tl.int64)
+                while start < N:
+                    j = start + tl.arange(0, BLOCK)
+                    mask, scaled = load_pairs(matrix, g, first >= near, j, RULE)
+                    terms = tl.load(plan.y + b * (N + 1) + j, mask, 0.0) - scaled
+                    top, total = add_terms(top, total, terms[None, :], 1, RULE.dtype)
+                    start += BLOCK
+            missed |= set_rows(problem, plan, row, one < 1, top, total, tolerance)
             first += 1
         missed = tl.where((t == 0) | (tolerance == 0.0), 1, missed)
         tl.debug_barrier()
@@ -269,6 +265,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         *dense_scene(*scene),
         row_gt=integers(B * G),
         row_begin=integers(B * G, -1),
+        row_size=integers(B * G),
         row_supply=numbers(B * G),
         pair_anchor=integers(B * capacity, B * (N + 1)),
         pair_row=integers(B * capacity),
@@ -286,8 +283,8 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         per_epsilon=1 / epsilon,
     )
     args = (problem, *cls_logits.stride(), N, C, G)
-    launch(count_pairs, B * G, sizes, *args, RULE=rule, BLOCK=BLOCK)
-    launch(list_pairs, B * G, sizes, *args, capacity, min(topk, N), RULE=rule, BLOCK=BLOCK)
+    launch(count_pairs, B * G, sizes, *args, RULE=rule, BLOCK=BLOCK, num_warps=8)
+    launch(list_pairs, B * G, sizes, *args, capacity, min(topk, N), RULE=rule, BLOCK=BLOCK, num_warps=8)
     anchors, order = torch.sort(problem.pair_anchor, stable=True)
     plan = Plan(
         begin=torch.searchsorted(anchors, torch.arange(B * (N + 1) + 1, device=anchors.device)),

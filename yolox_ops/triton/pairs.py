@@ -49,6 +49,7 @@ class Problem(NamedTuple):
     num_gts: Tensor
     row_gt: Tensor  # [B, G], of rows
     row_begin: Tensor  # [B, G], of rows: where in the list its pairs begin, -1 if they are not listed
+    row_size: Tensor  # [B, G], of rows: how many pairs they have
     row_supply: Tensor  # [B, G], of rows, float64
     pair_anchor: Tensor  # [B * capacity], B * (N + 1) where there is no pair
     pair_row: Tensor  # [B * capacity]
@@ -171,4 +172,5 @@ def list_pairs(
         k = dynamic_k(total, N, "down")
         tl.store(problem.row_gt + b * G + row, g)
         tl.store(problem.row_begin + b * G + row, tl.where(listed, pairs, -1))
+        tl.store(problem.row_size + b * G + row, tl.abs(size))
         tl.store(problem.row_supply + b * G + row, tl.where(able > 0, k, 0).to(tl.float64))

@@ -33,7 +33,7 @@ def update(
     it, which then says the same to this one."""
     at = tl.program_id(0).to(tl.int64) * OWN + tl.arange(0, OWN)
     b = at // owns
-    there = tl.load(missed + b, at < size, -1) >= t
+    there = (tl.load(missed + b, at < size, -1) >= t) | ((tolerance == 0.0) & (at < size))
     if tl.max(there.to(tl.int32), 0) > 0:
         pairs = tl.expand_dims(cost + b * image + (at - b * owns) * own_step, AXIS)
         reached = tl.expand_dims(other + b * others, AXIS)
@@ -48,8 +48,9 @@ def update(
             first += OTHER
         new = potential(tl.load(log_masses + at, there, 0.0), top, total)
         if AXIS == 1:
-            missing = unsettled(tl.load(own + at, there, 0.0), new, top, tolerance) | (t == 0) | (tolerance == 0.0)
-            tl.atomic_max(missed + b, t + 1, there & missing)
+            if tolerance > 0.0:
+                missing = unsettled(tl.load(own + at, there, 0.0), new, top, tolerance) | (t == 0)
+                tl.atomic_max(missed + b, t + 1, there & missing)
         tl.store(own + at, new, there)
 
 
