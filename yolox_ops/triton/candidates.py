@@ -153,7 +153,7 @@ def dense_scene(
     gt_boxes: Tensor,
     gt_labels: Tensor,
     num_gts: Tensor | None,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The tensors of a batch as kernels read them, which is by these names."""
     if num_gts is None:
         num_gts = gt_labels.new_full((len(gt_labels),), gt_labels.shape[1], dtype=torch.int64)

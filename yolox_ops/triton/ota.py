@@ -18,8 +18,8 @@ from yolox_ops.triton.pairs import BLOCK, OtaRule, Problem, count_pairs, list_pa
 from yolox_ops.triton.transport import TINY, add_terms, potential, unsettled
 
 # Steps of a transport: rows or columns side by side, and pairs of each.
-ROWS, ROW_PAIRS = (32, 128) if INTERPRETED else (32, 32)
-COLUMNS, COLUMN_PAIRS = (128, 16) if INTERPRETED else (256, 4)
+ROWS, ROW_PAIRS = 32, 128 if INTERPRETED else 32
+COLUMNS, COLUMN_PAIRS = 2048 if INTERPRETED else 256, 8 if INTERPRETED else 4
 
 TINY_MASS = tl.constexpr(TINY)
 LOG_DEMAND = tl.constexpr(math.log1p(TINY))  # of an anchor
@@ -41,8 +41,8 @@ class Plan(NamedTuple):
 
 @triton.jit
 def add_lists(top, total, begin, size, lists, PAIRS: tl.constexpr, T: tl.constexpr):
-    """add_terms for some rows or columns whose pairs are listed from `begin` on. `lists` has the pairs' costs, what they
-    are with, and the potentials of that."""
+    """add_terms for some rows or columns whose pairs are listed from `begin` on. `lists` has the pairs' costs, what
+    they are with, and the potentials of that."""
     costs, others, potentials = lists
     longest = tl.max(size, 0)
     step = tl.arange(0, PAIRS)[None, :]
@@ -238,8 +238,8 @@ def finish(
 
 
 def pairs_of(G: int, N: int) -> int:
-    """How many pairs of an image are listed."""
-    return min(G * N, 4 * N + 128 * G)
+    """How many pairs of an image are listed: those of a region of up to three levels, and eight far rows."""
+    return min(G * N, 8 * N + 128 * G)
 
 
 def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -297,7 +297,13 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         background_top=numbers(B),
         counts=integers(B * 3),
     )
-    shapes = {"ROWS": ROWS, "ROW_PAIRS": ROW_PAIRS, "COLUMNS": COLUMNS, "COLUMN_PAIRS": COLUMN_PAIRS, "BLOCK": BLOCK}
+    shapes = {
+        "ROWS": ROWS,
+        "ROW_PAIRS": ROW_PAIRS,
+        "COLUMNS": min(COLUMNS, triton.next_power_of_2(N)),
+        "COLUMN_PAIRS": COLUMN_PAIRS,
+        "BLOCK": BLOCK,
+    }
     launch(solve, B, sizes, *args, plan, iterations, tolerance, RULE=rule, num_warps=8, **shapes)
     launch(finish, B * blocks(N, TILE), matched_gt, *args, plan, matched_iou, num_fg, RULE=rule, TILE=TILE)
     return matched_gt, matched_iou, num_fg

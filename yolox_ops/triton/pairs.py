@@ -1,8 +1,8 @@
 """The pairs of ground truths and anchors that ota transports along, listed by ground truth.
 
-A ground truth's pairs are with the anchors in its region, or, if none of those has a finite cost, with all anchors: then
-it is far. The ground truths of an image that have pairs are its rows, first those that are near, then those that are
-far, each in their order. A row's pairs are listed as long as an image's CAPACITY lasts. Those of the rest are found anew
+A ground truth's pairs are with the anchors in its region, or, if none of those has a finite cost, with all anchors:
+then it is far. The ground truths of an image that have pairs are its rows, first those that are near, then those that
+are far, each in their order. Rows are listed as long as an image's capacity lasts. The pairs of the rest are found anew
 whenever they are looked at: slow, but memory is bounded by anchors and ground truths and not by their product."""
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class OtaRule(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """The tensors of a batch, as in candidates.Scene, and what is known of its transport; pointers, to kernels. A pair's
+    """The tensors of a batch, as in candidates.Scene, and what is to be transported; pointers, to kernels. A pair's
     anchor is named b * (N + 1) + j, its row b * G + row."""
 
     pred_boxes: Tensor
@@ -59,8 +59,8 @@ class Problem(NamedTuple):
 # Below, `matrix` is one image's (problem, cls_image, cls_anchor, cls_class, b, N, C, G).
 @triton.jit
 def load_pairs(matrix, g, far, j, RULE: tl.constexpr):
-    """Which anchors j ground truth g has a pair with, and their costs as they are listed, +inf where there is none. What
-    a far one pays for all of them is no matter of its costs."""
+    """Which anchors j ground truth g has a pair with, and their costs as they are listed, +inf where there is none. The
+    penalty that a far one pays for all of them cancels."""
     problem, cls_image, cls_anchor, cls_class, b, N, C, G = matrix
     gt, label, present = load_gt(problem, b, g, C, G, RULE)
     _near, inside = place(load_anchors(problem, j, j < N, RULE), gt, RULE)
@@ -133,7 +133,7 @@ def columns(row, first, BLOCK: tl.constexpr):
 @triton.jit
 def overlaps(row, g, j, mask, RULE: tl.constexpr):
     matrix, _listed, _pairs, _size = row
-    problem, _image, _anchor, _class, b, N, C, G = matrix
+    problem, _image, _anchor, _class, b, _N, C, G = matrix
     gt, _label, _present = load_gt(problem, b, g, C, G, RULE)
     _near, inside = place(load_anchors(problem, j, mask, RULE), gt, RULE)
     return tl.where(mask & inside, load_overlaps(matrix, g, j, mask & inside, RULE), 0.0)
