@@ -17,6 +17,7 @@ from benchmarks.scenes import scene as training_scene
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
 RULE = (1.5, "center", 1e6, 1.0, 3.0, 1e-8)
+OTA = (2.5, 20, 1.5, 0.1, 30, 0.01, 0.25, 2.0)
 
 
 each_server = pytest.mark.parametrize("find", [cpp_kernel, triton_launcher], ids=["cuda", "triton"])
@@ -33,6 +34,8 @@ def calls(seed: int) -> list[tuple]:
         ("simota_cost", (*scene, *RULE)),
         ("simota", (*scene, *RULE, 10, "down")),
         ("dynamic_k_match", (cost, iou, scene.num_gts, 10, "down")),
+        ("ota", (*scene, *OTA)),
+        ("sinkhorn", (cost, torch.rand(4, cost.shape[1]) * 9, torch.rand(4, cost.shape[2]), 0.1, 30, 0.01)),
         ("pairwise_iou", (boxes, others, "xyxy", "ciou")),
         ("pairwise_iou_backward", (torch.rand(2, 300, 200), boxes, others, "xyxy", "giou")),
         ("aligned_iou", (boxes[0], boxes[1], "cxcywh", "diou")),
@@ -122,6 +125,9 @@ def test_compiles_whole():
     boxes = random_boxes(2, 50).cuda()
     check_compiles(yolox_ops.simota, *scene)
     check_compiles(yolox_ops.simota_cost, *scene)
+    pred_boxes, cls_logits, obj_logits, *rest = scene
+    check_compiles(yolox_ops.ota, pred_boxes, cls_logits, *rest, obj_logits=obj_logits)
+    check_compiles(yolox_ops.sinkhorn, *(torch.rand(2, *shape, device="cuda") for shape in [(5, 60), (5,), (60,)]))
     check_compiles(yolox_ops.pairwise_iou, boxes, boxes)
     check_compiles(yolox_ops.aligned_iou, boxes, boxes, kind="ciou")
     check_compiles(yolox_ops.batched_soft_nms, boxes, torch.rand(2, 50, device="cuda"))
@@ -136,23 +142,27 @@ def test_bad_input_leaves_the_context_alive(find):
     scene.gt_boxes[3, 2] = math.nan
     scene.num_gts[3] = 10**9
     on_gpu = tree_map_only(torch.Tensor, lambda t: t.cuda(), scene)
-    matched_gt, matched_iou, num_fg = find("simota")(*on_gpu, *RULE, 10, "down")
-    torch.cuda.synchronize()
-    assert num_fg.tolist() == (matched_gt >= 0).sum(1).tolist() and num_fg[1] == 0
-    assert not torch.isin(matched_gt[0], torch.tensor([1, 2], device="cuda")).any()
-    assert not (matched_gt[3] == 2).any() and matched_iou.isfinite().all()
+    for op, rule in [("simota", (*RULE, 10, "down")), ("ota", OTA)]:
+        matched_gt, matched_iou, num_fg = find(op)(*on_gpu, *rule)
+        torch.cuda.synchronize()
+        assert num_fg.tolist() == (matched_gt >= 0).sum(1).tolist() and num_fg[1] == 0
+        assert not torch.isin(matched_gt[0], torch.tensor([1, 2], device="cuda")).any()
+        assert not (matched_gt[3] == 2).any() and matched_iou.isfinite().all()
     nothing = torch.full((1, 9, 4), math.nan).cuda()
     _, _, counts = find("soft_nms")(nothing, nothing[..., 0], None, "gaussian", 0.5, 0.3, 1e-3, -1, "xyxy")
     torch.cuda.synchronize()
     assert counts.item() == 0
 
 
-def test_simota_needs_less_than_16_mb():
+@pytest.mark.parametrize("op", ["simota", "ota"])
+def test_an_assignment_needs_less_than_16_mb(op):
     args = [t.cuda() for t in training_scene([50] * 16)]
-    yolox_ops.simota(*args)
+    args += (*RULE, 10, "down") if op == "simota" else OTA
+    run = cpp_kernel(op)
+    run(*args)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    result = yolox_ops.simota(*args)
+    result = run(*args)
     outputs = sum(t.numel() * t.element_size() for t in result)
     assert torch.cuda.max_memory_allocated() - before - outputs < 16 << 20

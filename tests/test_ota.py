@@ -203,6 +203,18 @@ def test_a_gt_of_broken_predictions(run):
 
 
 @each_implementation
+def test_a_gt_that_nothing_can_match_supplies_nothing(run):
+    """Nearly as many of them as there are anchors leave the background what it had."""
+    scene = random_scene([70], classes=2, size=64, seed=4, objectness=False, pad=0)
+    scene.gt_labels[0] = (torch.arange(70) > 0).long()
+    scene.cls_logits[..., 1] = math.nan
+    result = run(*without_objectness(scene))
+    check_against_reference(result, scene)
+    alone = scene._replace(gt_boxes=scene.gt_boxes[:, :1], gt_labels=scene.gt_labels[:, :1], num_gts=None)
+    assert torch.equal(result.matched_gt, run(*without_objectness(alone)).matched_gt)
+
+
+@each_implementation
 @pytest.mark.parametrize("logit", [-math.inf, -1e4, -40.0, 40.0, 1e4, math.inf])
 def test_saturated_logits(run, logit):
     scene = random_scene([5], classes=3, size=64, seed=13)

@@ -137,14 +137,16 @@ def test_export(digits, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "missing", "extra"),
     [
+        (["compare-assigners"], "matplotlib", "train"),
         (["eval", "x.pt", "--data", "digits"], "pycocotools", "train"),
         (["predict", "x.pt", "x.png"], "cv2", "train"),
         (["export", "{digits}"], "onnxruntime", "export"),
     ],
 )
 def test_commands_name_their_extra(command, missing, extra, digits, monkeypatch):
+    lazy = tuple(f"yolox_ops.yolox.{name}" for name in ("compare.", "evaluate", "predict"))
     for name in list(sys.modules):
-        if name == missing or name.startswith((f"{missing}.", "yolox_ops.yolox.evaluate", "yolox_ops.yolox.predict")):
+        if name == missing or name.startswith((f"{missing}.", *lazy)):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit, match=rf"needs {missing}.*: pip install '\.\[{extra}\]'"):

@@ -14,6 +14,7 @@ ALL = (
     *("--model", "yolox_tiny", "--size", "64x96", "--epochs", "40", "--batch", "8", "--lr", "0.02", "--seed", "9"),
     *("--warmup-epochs", "3", "--no-aug-epochs", "4", "--weight-decay", "0.1", "--clip-norm", "2", "--mosaic", "0.5"),
     *("--mixup", "0.25", "--flip", "0.75", "--eval-every", "3", "--amp", "bf16", "--no-multiscale", "--freeze-norm"),
+    *("--assigner", "center"),
 )
 
 
@@ -66,6 +67,7 @@ def asked(monkeypatch, tmp_path):
                 freeze_norm=True,
                 eval_every=3,
                 seed=9,
+                assigner="center",
             ),
         ),
     ],

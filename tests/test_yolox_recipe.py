@@ -188,6 +188,7 @@ def test_last_epochs():
         ({"amp": "int8"}, ValueError, "amp must be one of 'off', 'bf16', 'fp16', got 'int8'"),
         ({"mosaic": 1.5}, ValueError, r"mosaic must be in \[0, 1\], got 1.5"),
         ({"lr": -1.0}, ValueError, "lr must be at least 0, got -1.0"),
+        ({"assigner": "atss"}, ValueError, "assigner must be one of 'simota', .*, got 'atss'"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive and finite, got 0.0"),
     ],
 )

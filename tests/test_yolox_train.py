@@ -12,9 +12,12 @@ from torch import nn
 
 from yolox_ops import simota
 from yolox_ops.yolox import load_checkpoint, yolox_nano
+from yolox_ops.yolox.assigners import center
 from yolox_ops.yolox.data.digits import Digits
 from yolox_ops.yolox.evaluate import AveragePrecision
+from yolox_ops.yolox.train import command
 from yolox_ops.yolox.train.batches import Plan, train_loader
+from yolox_ops.yolox.train.command import DATA
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.plots import draw_curves
 
@@ -158,6 +161,26 @@ def test_the_assigner_is_used(tmp_path):
     run = trainer(tmp_path, assigner=assigner)
     run.run(progress=False)
     assert len(calls) == 12
+
+
+def test_a_resumed_run_keeps_its_assigner(tmp_path):
+    recipe = dataclasses.replace(RECIPE, assigner="center")
+    run = trainer(tmp_path, recipe, about=DATA | {"count": 16, "val_count": 4})
+    (batch, *_) = train_loader(run.train_set, recipe, Plan(recipe, 16), workers=0, device=torch.device("cpu"))
+    *_, positives, objects = run.one_step(run.model, batch).tolist()
+    assert 0 < positives <= objects
+    run.save()
+
+    def resume():
+        return command.resumed({"resume": tmp_path}, run.ranks, {"workers": 0, "save_every": None})
+
+    assert resume().assigner is center and resume().recipe == recipe
+    saved = checkpoint(tmp_path)
+    del saved["recipe"]["assigner"]  # as a run was kept that could have no other
+    torch.save(saved, tmp_path / "last.pt")
+    assert resume().assigner is simota
+    with pytest.raises(ValueError, match=r"last\.pt must be of this recipe"):
+        trainer(tmp_path, recipe, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ class Plan {
     for (int64_t g = 0; g < gts_; ++g) {
       T most = T(0);
       each_mass(g, [&](int64_t, T mass) { most = larger(most, mass); });
-      if (most == T(0)) continue;
       each_mass(g, [&](int64_t column, T mass) {
         if (!(mass / most > best_share_[column])) return;
         best_share_[column] = mass / most;

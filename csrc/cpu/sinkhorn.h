@@ -46,7 +46,7 @@ struct Transport {
   std::vector<int32_t> pair_column;
   std::vector<T> pair_cost, pair_entries;
   std::vector<T> supply, demand;
-  std::vector<double> x;  // potentials to begin with; 0 but for a row that costs that much more in every pair
+  std::vector<double> x;  // potentials to begin with; 0 but for a dense row that costs so much more in every pair
 
   // Then plan = row factor * entry * column factor.
   std::vector<T> row_factors, column_factors;
@@ -87,11 +87,10 @@ struct Transport {
   void choose_columns() {
     y_.assign(columns, std::numeric_limits<double>::infinity());
     for (int64_t i = 0; i < dense; ++i) simd_lower_columns(columns, dense_cost[i], x[i], per_epsilon_, y_.data());
-    each_pair([&](int64_t i, int64_t p) {
+    each_pair([&](int64_t, int64_t p) {
       double& low = y_[pair_column[p]];
-      low = std::min(low, scaled_cost(pair_cost[p], per_epsilon_) - x[i]);
+      low = std::min(low, scaled_cost(pair_cost[p], per_epsilon_));
     });
-    for (double& potential : y_) potential = std::isinf(potential) ? 0.0 : potential;
   }
 
   void choose_rows() {
@@ -100,7 +99,6 @@ struct Transport {
     each_pair([&](int64_t i, int64_t p) {
       x[i] = std::min(x[i], scaled_cost(pair_cost[p], per_epsilon_) - y_[pair_column[p]]);
     });
-    for (double& potential : x) potential = std::isinf(potential) ? 0.0 : potential;
   }
 
   void fill() {
@@ -153,11 +151,12 @@ struct Transport {
            std::any_of(column_factors.begin(), column_factors.end(), leaves);
   }
 
-  // Puts the factors into the potentials. What is 0 has nothing and keeps nothing.
+  // Puts the factors into the potentials. Those of a row or column without a finite cost are no numbers then, and go
+  // nowhere: its entries stay 0.
   void fold() {
     const auto into = [](std::vector<T>& factors, std::vector<double>& potentials) {
       for (size_t i = 0; i < factors.size(); ++i) {
-        if (factors[i] > T(0)) potentials[i] += std::log(static_cast<double>(factors[i]));
+        potentials[i] += std::log(static_cast<double>(factors[i]));
         factors[i] = T(1);
       }
     };

@@ -191,38 +191,48 @@ __device__ __forceinline__ int64_t each_candidate(const Scene<T>& s, int64_t b, 
   return seen;
 }
 
+// A scene without its workspace.
+template <class T>
+Scene<T> read_scene(const SceneTensors& in, const Rule& rule) {
+  const int64_t B = in.pred_boxes.size(0), N = in.pred_boxes.size(1);
+  return {rule,
+          B,
+          N,
+          in.cls_logits.size(2),
+          in.gt_boxes.size(1),
+          (N + kTile - 1) / kTile,
+          in.obj_logits.has_value(),
+          in.num_gts.has_value(),
+          Reader<T>(in.pred_boxes),
+          Reader<T>(in.cls_logits),
+          in.obj_logits ? Reader<T>(*in.obj_logits) : Reader<T>(),
+          Reader<T>(in.anchor_points),
+          Reader<T>(in.strides),
+          Reader<T>(in.gt_boxes),
+          Reader<int64_t>(in.gt_labels),
+          in.num_gts ? Reader<int64_t>(*in.num_gts) : Reader<int64_t>(),
+          nullptr,
+          nullptr,
+          nullptr,
+          nullptr};
+}
+
 // A scene with its workspace, after the launch of find_candidates.
 template <class T>
 class PreparedScene {
  public:
-  PreparedScene(const Device& device, const SceneTensors& in, const Rule& rule, int32_t* owners, int64_t* num_fg) {
-    const int64_t B = in.pred_boxes.size(0), N = in.pred_boxes.size(1), tiles = (N + kTile - 1) / kTile;
+  PreparedScene(const Device& device, const SceneTensors& in, const Rule& rule, int32_t* owners, int64_t* num_fg)
+      : scene(read_scene<T>(in, rule)) {
     const auto empty = [&](int64_t bytes) {
       return torch::stable::new_empty(in.pred_boxes, {bytes}, ScalarType::Byte);
     };
-    candidates_ = empty(B * N * static_cast<int64_t>(sizeof(Candidate<T>)));
-    counts_ = empty(B * tiles * static_cast<int64_t>(sizeof(int32_t)));
-    scene = {rule,
-             B,
-             N,
-             in.cls_logits.size(2),
-             in.gt_boxes.size(1),
-             tiles,
-             in.obj_logits.has_value(),
-             in.num_gts.has_value(),
-             Reader<T>(in.pred_boxes),
-             Reader<T>(in.cls_logits),
-             in.obj_logits ? Reader<T>(*in.obj_logits) : Reader<T>(),
-             Reader<T>(in.anchor_points),
-             Reader<T>(in.strides),
-             Reader<T>(in.gt_boxes),
-             Reader<int64_t>(in.gt_labels),
-             in.num_gts ? Reader<int64_t>(*in.num_gts) : Reader<int64_t>(),
-             static_cast<Candidate<T>*>(candidates_->mutable_data_ptr()),
-             static_cast<int32_t*>(counts_->mutable_data_ptr()),
-             owners,
-             num_fg};
-    device.launch(find_candidates<T>, dim3(blocks(tiles, 1), blocks(B, 1)), kTile, scene);
+    candidates_ = empty(scene.B * scene.N * static_cast<int64_t>(sizeof(Candidate<T>)));
+    counts_ = empty(scene.B * scene.tiles * static_cast<int64_t>(sizeof(int32_t)));
+    scene.candidates = static_cast<Candidate<T>*>(candidates_->mutable_data_ptr());
+    scene.counts = static_cast<int32_t*>(counts_->mutable_data_ptr());
+    scene.owners = owners;
+    scene.num_fg = num_fg;
+    device.launch(find_candidates<T>, dim3(blocks(scene.tiles, 1), blocks(scene.B, 1)), kTile, scene);
   }
 
   Scene<T> scene;

@@ -1,13 +1,11 @@
 """`yolox-ops demo`: trains a detector of handwritten digits on the ops, and shows what it learned and how."""
 
 import statistics
-import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from yolox_ops import Assignment, simota
+from yolox_ops import simota
 from yolox_ops.demo.assign import show_assignment
 from yolox_ops.demo.detections import draw_detections
 from yolox_ops.yolox.checkpoint import open_model
@@ -17,47 +15,20 @@ from yolox_ops.yolox.evaluate import evaluate
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.plots import draw_curves
 from yolox_ops.yolox.train.ranks import joined
-from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.yolox.train.recipe import digits_recipe
 from yolox_ops.yolox.train.trainer import Trainer
+from yolox_ops.yolox.train.watch import Watched
 
 SIZE = 160
 METHODS = ("hard", "linear", "gaussian")
-
-
-class Timed:
-    """simota, with the seconds of each call."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def __call__(self, *scene: Any) -> Assignment:
-        start = time.perf_counter()
-        assignment = simota(*scene)
-        self.seconds.append(time.perf_counter() - start)
-        return assignment
 
 
 def run(out: Path, *, seed: int, device: str, epochs: int, count: int, val_count: int) -> None:
     """Trains YOLOX-Nano for `epochs` of `count` images; evaluates it on `val_count` with scans it never saw."""
     train = Digits("train", images=count, height=SIZE, width=SIZE, seed=seed)
     val = Digits("val", images=val_count, height=SIZE, width=SIZE, seed=seed)
-    recipe = Recipe(
-        "yolox_nano",
-        SIZE,
-        SIZE,
-        epochs=epochs,
-        batch=8,
-        lr=0.08,
-        warmup_epochs=min(1, epochs - 1),
-        no_aug_epochs=min(1, epochs - 1),
-        mosaic=0.0,
-        mixup=0.0,
-        flip=0.0,
-        multiscale=False,
-        eval_every=max(epochs // 3, 1),
-        seed=seed,
-    )
-    assigner = Timed()
+    recipe = digits_recipe(epochs=epochs, seed=seed, height=SIZE, width=SIZE)
+    assigner = Watched(simota)
     with joined(device) as ranks:
         trainer = Trainer(recipe, train, val, out, ranks=ranks, workers=0, assigner=assigner)
         trainer.run()

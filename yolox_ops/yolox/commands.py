@@ -8,8 +8,9 @@ from yolox_ops._arguments import METHODS
 from yolox_ops._options import image_size, needs_extra, positive, told, usable_device
 from yolox_ops._table import table
 from yolox_ops.yolox.checkpoint import Settings, open_model
+from yolox_ops.yolox.compare import options as compare_options
 from yolox_ops.yolox.model import MODELS, YOLOX
-from yolox_ops.yolox.train.options import add_options
+from yolox_ops.yolox.train import options as train_options
 
 TRAIN_EXTRA = ("cv2", "matplotlib", "pycocotools", "sklearn", "tqdm")
 EXPORT_EXTRA = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
@@ -26,8 +27,14 @@ COLUMNS = {
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     train = commands.add_parser("train", help="train a model on a data set", argument_default=argparse.SUPPRESS)
-    add_options(train)
+    train_options.add_options(train)
     train.set_defaults(run=run_train)
+
+    compare = commands.add_parser(
+        "compare-assigners", help="train on digits with each assigner, and tell what came of it"
+    )
+    compare_options.add_options(compare)
+    compare.set_defaults(run=run_compare)
 
     evaluate = commands.add_parser("eval", help="COCO's average precision of a model, with several kinds of NMS")
     _add_model(evaluate)
@@ -94,6 +101,12 @@ def opened(args: argparse.Namespace) -> tuple[YOLOX, Settings]:
 def run_train(args: argparse.Namespace) -> int:
     with needs_extra("training", "train", TRAIN_EXTRA):
         from yolox_ops.yolox.train.command import run
+    return run(args)
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    with needs_extra("the comparison", "train", TRAIN_EXTRA):
+        from yolox_ops.yolox.compare.runs import run
     return run(args)
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import math
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from yolox_ops._check import check_eval
+from yolox_ops._clock import now
 from yolox_ops.yolox.data.loader import loader
 from yolox_ops.yolox.data.sample import Dataset
 from yolox_ops.yolox.detect import detect
@@ -116,10 +116,10 @@ def predict_records(
             if seconds is not None and method not in seconds:
                 detect(predictions, method=method, **options)  # what a first call loads and compiles is not its speed
                 seconds[method] = 0.0
-            start = _now(device)
+            start = now(device)
             detections = detect(predictions, method=method, **options)
             if seconds is not None:
-                seconds[method] += _now(device) - start
+                seconds[method] += now(device) - start
             found += to_records(detections, frames, dataset.category_ids)
     return records
 
@@ -175,10 +175,3 @@ class _Frames(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> Frame:
         index = self.indices[position]
         return Frame.of(self.dataset[index].image, *self.size, self.dataset.image_ids[index])
-
-
-def _now(device: torch.device) -> float:
-    """Seconds, once what the device was given is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

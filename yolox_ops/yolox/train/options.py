@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from yolox_ops._options import image_size, positive, usable_device
+from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.model import MODELS
 from yolox_ops.yolox.train.recipe import AMP, Recipe
 
@@ -35,6 +36,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     recipe = parser.add_argument_group("recipe", "Defaults are YOLOX's.")
     recipe.add_argument("--model", choices=tuple(MODELS), help=f"(default: {Recipe.model})")
+    recipe.add_argument(
+        "--assigner",
+        choices=tuple(ASSIGNERS),
+        help=f"the rule that gives each object its positives (default: {Recipe.assigner})",
+    )
     recipe.add_argument(
         "--size",
         type=image_size,

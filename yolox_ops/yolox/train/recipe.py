@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from yolox_ops._check import check_at_least, check_between, check_choice, check_count, check_positive
+from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.model import MODELS, SMALL
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,6 +35,7 @@ class Recipe:
         freeze_norm: batch norms keep their statistics, as in fine-tuning with small batches.
         eval_every: epochs between evaluations; each of the last `no_aug_epochs` is evaluated too.
         seed: of weights, order, sizes and augmentation.
+        assigner: a name in `yolox_ops.yolox.assigners.ASSIGNERS`.
 
     Raises:
         ValueError: a value does not fit. TypeError: it is no number.
@@ -60,9 +62,11 @@ class Recipe:
     freeze_norm: bool = False
     eval_every: int = 10
     seed: int = 0
+    assigner: str = "simota"
 
     def __post_init__(self) -> None:
         check_choice("model", self.model, tuple(MODELS))
+        check_choice("assigner", self.assigner, tuple(ASSIGNERS))
         check_choice("amp", self.amp, tuple(AMP))
         for name in ("height", "width", "epochs", "batch", "eval_every"):
             check_count(name, getattr(self, name), 1)
@@ -127,3 +131,35 @@ class Recipe:
             torch._foreach_add_(averaged, difference)
 
         return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def digits_recipe(
+    *,
+    epochs: int,
+    seed: int,
+    model: str = "yolox_nano",
+    height: int = 160,
+    width: int = 160,
+    batch: int = 8,
+    lr: float = 0.08,
+    assigner: str = "simota",
+) -> Recipe:
+    """A few epochs of digits from scratch: a high learning rate, one epoch to warm up and one with the L1 loss, and
+    images as they are drawn. Three evaluations or some more."""
+    return Recipe(
+        model,
+        height,
+        width,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        warmup_epochs=min(1, epochs - 1),
+        no_aug_epochs=min(1, epochs - 1),
+        mosaic=0.0,
+        mixup=0.0,
+        flip=0.0,
+        multiscale=False,
+        eval_every=max(epochs // 3, 1),
+        seed=seed,
+        assigner=assigner,
+    )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from yolox_ops import simota
 from yolox_ops.assignment import Assignment
+from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.data.sample import Batch, Dataset
 from yolox_ops.yolox.evaluate import AveragePrecision, average_precision, predict_records
 from yolox_ops.yolox.model import MODELS, YOLOX
@@ -41,7 +41,7 @@ class Trainer:
         workers: processes that make batches, for each process of the run; 0: none but itself.
         resume: go on from last.pt, which must be there.
         save_every: steps between checkpoints beside those at the end of each epoch; None: no others.
-        assigner: of yolox_loss.
+        assigner: of yolox_loss, in place of the recipe's; last.pt keeps the recipe's name alone.
         about: plain values kept in the checkpoint, such as where the data came from.
 
     Raises:
@@ -60,13 +60,14 @@ class Trainer:
         workers: int = 2,
         resume: bool = False,
         save_every: int | None = None,
-        assigner: Callable[..., Assignment] = simota,
+        assigner: Callable[..., Assignment] | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
         if tuple(train.class_names) != tuple(val.class_names):
             raise ValueError(f"train and val must have the same classes, got {train.class_names} and {val.class_names}")
         self.recipe, self.train_set, self.val_set, self.folder, self.ranks = recipe, train, val, folder, ranks
-        self.workers, self.save_every, self.assigner, self.about = workers, save_every, assigner, about or {}
+        self.workers, self.save_every, self.about = workers, save_every, about or {}
+        self.assigner = assigner or ASSIGNERS[recipe.assigner]
         self.device = ranks.device
         self.step, self.evaluated, self.best = 0, 0, -math.inf
         self.sums, self.summed = torch.zeros(len(LOSSES) + 2, device=self.device), 0  # since the last report
@@ -221,7 +222,8 @@ class Trainer:
         save_atomically(content, self.folder / "last.pt")
 
     def load(self, content: dict[str, Any]) -> None:
-        if content["recipe"] != dataclasses.asdict(self.recipe):
+        recipe = {"assigner": Recipe.assigner} | content["recipe"]  # older runs had no choice
+        if recipe != dataclasses.asdict(self.recipe):
             raise ValueError(f"last.pt must be of this recipe, got {content['recipe']}")
         self.model.load_state_dict(content["raw"])
         self.average.module.load_state_dict(content["model"])
