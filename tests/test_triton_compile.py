@@ -37,7 +37,7 @@ CASES = {
     "simota_cost": (*random_scene([3, 5]), *RULE),
     "dynamic_k_match": (GRAD.double(), GRAD, None, 10, "down"),
     "simota": (*random_scene([3, 5]), *RULE, 10, "down"),
-    "sinkhorn": (GRAD, GRAD[:, :, 0], GRAD[:, 0], 0.1, 1, 0.0),
+    "sinkhorn": (GRAD[:, :32], GRAD[:, :32, 0], GRAD[:, 0], 0.1, 1, 0.0),
     "ota": (*random_scene([3, 5]), *OTA),
 }
 
@@ -50,7 +50,8 @@ VARIANTS = [
     *(("soft_nms", (*sample(2, 300), method, *NMS[1:])) for method in ("hard", "linear", "gaussian")),
     ("simota", (*random_scene([3, 5]), 25.0, "all", *RULE[2:], 20, "nearest")),
     ("dynamic_k_match", (GRAD.double(), GRAD, None, 10, "nearest")),
-    ("sinkhorn", (GRAD.double(), GRAD[:, :, 0], GRAD[:, 0], 0.1, 1, 0.01)),
+    ("sinkhorn", (GRAD, GRAD[:, :, 0], GRAD[:, 0], 0.1, 1, 0.0)),
+    ("sinkhorn", (GRAD[:, :7].double(), GRAD[:, :7, 0], GRAD[:, 0], 0.1, 1, 0.01)),
     ("ota", (*(t.double() if t.is_floating_point() else t for t in random_scene([3, 5], size=64)), *OTA)),
     ("ota", (*random_scene([3, 5], size=64, objectness=False), *OTA)),
     ("soft_nms", (*(t.double() for t in sample(2, 300)[:2]), None, "gaussian", 0.5, 0.3, -1.0, 9, "xyxy")),

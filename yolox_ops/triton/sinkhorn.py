@@ -127,7 +127,7 @@ def sinkhorn(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, itera
     if room > 0:
         images = triton.next_power_of_2(min(room, B)) if INTERPRETED else 1
         args = (plan, log_supply, log_demand, cost, image, row, column, B, M, N, iterations, 1 / epsilon, tolerance)
-        launch(solve, blocks(B, images), *args, T=T, IMAGES=images, **shape)
+        launch(solve, blocks(B, images), *args, T=T, IMAGES=images, **shape, num_warps=8)
         return plan
     x, y = (cost.new_zeros((B, size), dtype=torch.float64) for size in (M, N))
     missed = cost.new_zeros(B, dtype=torch.int32)
