@@ -119,7 +119,7 @@ def solve(
     one = tl.arange(0, 1)
     missed = (rows > 0).to(tl.int32)
     t = tl.full((), 0, tl.int32)
-    short = tl.minimum(near, listed)
+    short = tl.minimum(tl.where(N <= BLOCK, rows, near), listed)  # that go side by side
     by_anchor = (plan.costs, plan.rows, plan.x)
     by_row = (problem.pair_cost, problem.pair_anchor, plan.y)
     while (t < iterations) & (missed > 0):
@@ -161,7 +161,7 @@ def solve(
             missed |= set_rows(problem, plan, row, there, top, total, tolerance)
             first += ROWS
         first = short
-        while first < rows:  # one by one, for most of these have as many pairs as there are anchors
+        while first < rows:  # one by one, each in large steps
             row = b * G + first + one
             top, total = tl.full((1,), float("-inf"), tl.float64), tl.full((1,), 0.0, tl.float64)
             if first < listed:
