@@ -50,10 +50,8 @@ def solve(
         top, total = add_terms(none_of_rows, 0.0, y - scaled, 2, T)
         new = potential(log_supply, top[:, :, None], total[:, :, None])
         if (tolerance > 0.0) & (t > 0):
-            missing = tl.max(unsettled(x, new, top[:, :, None], tolerance).to(tl.int32), 1, keep_dims=True)
-            x, missed = tl.where(missed > 0, new, x), missed & missing
-        else:
-            x = new
+            missed &= tl.max(unsettled(x, new, top[:, :, None], tolerance).to(tl.int32), 1, keep_dims=True)
+        x = new  # with columns left alone this is the same as before
         t += 1
     tl.store(plan + (b * M + i) * N + j, tl.exp((x + y - scaled).to(T)), there)
 
