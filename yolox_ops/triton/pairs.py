@@ -167,8 +167,9 @@ def list_pairs(
             filled += tl.max(rank, 0)
             first += BLOCK
         tl.debug_barrier()  # other threads of the program read the list next
-        lists = (matrix, listed, pairs, tl.abs(size))
-        total = sum_of_top(lists, g, tl.abs(size), topk, columns, overlaps, RULE, BLOCK)
+        looked_at = tl.where(listed, tl.abs(size), N)
+        lists = (matrix, listed, pairs, looked_at)
+        total = sum_of_top(lists, g, looked_at, topk, columns, overlaps, RULE, BLOCK)
         k = dynamic_k(total, N, "down")
         tl.store(problem.row_gt + b * G + row, g)
         tl.store(problem.row_begin + b * G + row, tl.where(listed, pairs, -1))
