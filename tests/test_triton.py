@@ -60,3 +60,40 @@ def test_labels_of_any_number_of_boxes(method, threshold, monkeypatch):
     boxes, scores = boxes + torch.rand(1, 90, 4), scores if threshold > 0 else scores - 0.5
     for groups in (labels, None):
         check_equals_cpp(triton_launcher, "soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
+
+
+@pytest.mark.parametrize("small", [0, 4096])
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, 1e3])
+def test_a_transport_of_several_programs(tolerance, small, monkeypatch):
+    """Two launches an iteration, with more rows and columns than a program takes or looks at in one step; and one."""
+    module = importlib.import_module("yolox_ops.triton.sinkhorn")
+    sizes = {"SMALL": small, "OWN_ROWS": 4, "OTHER_COLUMNS": 16, "OWN_COLUMNS": 16, "OTHER_ROWS": 2}
+    for name, size in sizes.items():
+        monkeypatch.setattr(module, name, size)
+    cost = torch.rand(3, 5, 41) * torch.tensor([0.1, 9, 0.1])[:, None, None]
+    cost[1, 2], cost[2, 1, ::2], cost[0, 3, 4] = math.inf, math.nan, 1e6
+    supply, demand = torch.rand(3, 5) * 4, torch.rand(3, 41)
+    demand *= supply.sum(1, keepdim=True) / demand.sum(1, keepdim=True)
+    args = (cost, supply, demand, 0.1, 12, tolerance)
+    plan = triton_launcher("sinkhorn")(*args)
+    torch.testing.assert_close(plan, by_cpp("sinkhorn", *args), rtol=1e-5, atol=1e-7)
+    never = by_cpp("sinkhorn", *args[:5], 0.0)
+    assert torch.allclose(plan[0], never[0], rtol=1e-4) == (not tolerance)  # this one stops
+    assert torch.allclose(plan[1], never[1], rtol=1e-5) == (tolerance < 1)  # and this one does not, but for 1000
+
+
+@pytest.mark.parametrize("capacity", [0, 12, 40, 10**6])
+def test_rows_whose_pairs_are_not_listed(capacity, monkeypatch):
+    """No row's, the first ones', one of two far rows', and all; by small steps."""
+    scene = random_scene([4], size=32, seed=6, pad=0)
+    scene.gt_boxes[0, 0] = torch.tensor([10.0, 12, 14, 14])
+    scene.gt_boxes[0, 1] = torch.tensor([17.0, 9, 1, 1])
+    scene.gt_boxes[0, 2] = torch.tensor([12.0, 12, 16, 13])
+    scene.gt_boxes[0, 3] = torch.tensor([50.0, 8, 3, 3])
+    scene.pred_boxes[0, ::2], scene.pred_boxes[0, 1::4] = scene.gt_boxes[0, 2], scene.gt_boxes[0, 0]
+    module = importlib.import_module("yolox_ops.triton.ota")
+    sizes = {"ROWS": 1, "ROW_PAIRS": 4, "COLUMNS": 16, "COLUMN_PAIRS": 1, "BLOCK": 16, "TILE": 16}
+    for name, size in sizes.items():
+        monkeypatch.setattr(module, name, size)
+    monkeypatch.setattr(module, "pairs_of", lambda G, N: capacity)
+    check_equals_cpp(triton_launcher, "ota", *scene, 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)

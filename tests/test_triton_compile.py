@@ -27,6 +27,7 @@ REPORT = Path("build/triton_kernels.txt")
 BOXES, MORE, GRAD = random_boxes(2, 70), random_boxes(2, 90, seed=1), torch.ones(2, 70, 90)
 NMS = ("mean_gaussian", 0.5, 0.3, 1e-3, -1, "cxcywh")
 RULE = (2.5, "box_or_center", 1e5, 1.0, 3.0, 1e-8)
+OTA = (2.5, 20, 1.5, 0.1, 50, 0.0, 0.25, 2.0)
 CASES = {
     "pairwise_iou": (BOXES, MORE, "cxcywh", "ciou"),
     "pairwise_iou_backward": (GRAD, BOXES, MORE, "cxcywh", "ciou"),
@@ -36,6 +37,8 @@ CASES = {
     "simota_cost": (*random_scene([3, 5]), *RULE),
     "dynamic_k_match": (GRAD.double(), GRAD, None, 10, "down"),
     "simota": (*random_scene([3, 5]), *RULE, 10, "down"),
+    "sinkhorn": (GRAD[:, :32], GRAD[:, :32, 0], GRAD[:, 0], 0.1, 1, 0.0),
+    "ota": (*random_scene([3, 5]), *OTA),
 }
 
 # Branches that CASES leave out, compiled for one target.
@@ -47,6 +50,10 @@ VARIANTS = [
     *(("soft_nms", (*sample(2, 300), method, *NMS[1:])) for method in ("hard", "linear", "gaussian")),
     ("simota", (*random_scene([3, 5]), 25.0, "all", *RULE[2:], 20, "nearest")),
     ("dynamic_k_match", (GRAD.double(), GRAD, None, 10, "nearest")),
+    ("sinkhorn", (GRAD, GRAD[:, :, 0], GRAD[:, 0], 0.1, 1, 0.0)),
+    ("sinkhorn", (GRAD[:, :7].double(), GRAD[:, :7, 0], GRAD[:, 0], 0.1, 1, 0.01)),
+    ("ota", (*(t.double() if t.is_floating_point() else t for t in random_scene([3, 5], size=64)), *OTA)),
+    ("ota", (*random_scene([3, 5], size=64, objectness=False), *OTA)),
     ("soft_nms", (*(t.double() for t in sample(2, 300)[:2]), None, "gaussian", 0.5, 0.3, -1.0, 9, "xyxy")),
 ]
 

@@ -70,8 +70,12 @@ def place(anchors, gt, RULE: tl.constexpr):
         square = (x - cx) * (x - cx) + (y - cy) * (y - cy)
         return square == square, square <= reach * reach
     center = (x > cx - reach) & (x < cx + reach) & (y > cy - reach) & (y < cy + reach)
-    if RULE.candidates == "box_or_center":
-        half_w, half_h = w * 0.5, h * 0.5
+    half_w, half_h = w * 0.5, h * 0.5
+    if RULE.candidates == "box_and_center":
+        inner = (x - (cx - half_w) > 0.01) & (cx + half_w - x > 0.01)
+        inner &= (y - (cy - half_h) > 0.01) & (cy + half_h - y > 0.01)
+        return center & inner, center & inner
+    elif RULE.candidates == "box_or_center":
         box = (x > cx - half_w) & (x < cx + half_w) & (y > cy - half_h) & (y < cy + half_h)
         return center | box, center & box
     else:
@@ -140,6 +144,31 @@ def load_costs(matrix, g, j, mask, RULE: tl.constexpr):
     return tl.where(present, cost, float("inf")), tl.where(present, overlap, 0.0)
 
 
+def dense_scene(
+    pred_boxes: Tensor,
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    num_gts: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The tensors of a batch as kernels read them, which is by these names."""
+    if num_gts is None:
+        num_gts = gt_labels.new_full((len(gt_labels),), gt_labels.shape[1], dtype=torch.int64)
+    return (
+        pred_boxes.contiguous(),
+        cls_logits,
+        cls_logits if obj_logits is None else obj_logits.contiguous(),
+        anchor_points.contiguous(),
+        strides.contiguous(),
+        gt_boxes.contiguous(),
+        gt_labels.contiguous(),
+        num_gts.contiguous(),
+    )
+
+
 def launch_candidates(
     owner: Tensor,
     pred_boxes: Tensor,
@@ -160,17 +189,9 @@ def launch_candidates(
     """Fills `owner` [B, N] and what kernels are called with from then on: the scene with its numbers, and the rule."""
     B, N, C = cls_logits.shape
     G = gt_boxes.shape[1]
-    if num_gts is None:
-        num_gts = gt_labels.new_full((B,), G, dtype=torch.int64)
+    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     scene = Scene(
-        pred_boxes.contiguous(),
-        cls_logits,
-        cls_logits if obj_logits is None else obj_logits.contiguous(),
-        anchor_points.contiguous(),
-        strides.contiguous(),
-        gt_boxes.contiguous(),
-        gt_labels.contiguous(),
-        num_gts.contiguous(),
+        *dense_scene(*tensors),
         scores=pred_boxes.new_empty((B, N, 3), dtype=torch.float64),
         candidates=pred_boxes.new_empty((B, N), dtype=torch.int32),
         sizes=pred_boxes.new_zeros(B, dtype=torch.int32),

@@ -81,15 +81,20 @@ def sum_negatives(rows, class_stride, mask, C, obj_exp, RULE: tl.constexpr):
 
 
 @triton.jit
-def pair_cost(overlap, logit, score, RULE: tl.constexpr):
-    """The cost of pairs, without the penalty. `logit` is the anchor's for the ground truth's class."""
-    negatives, obj_exp, obj_softplus = score
+def entropies(logit, obj_exp, obj_softplus, RULE: tl.constexpr):
+    """-log(p) and -log(1 - p) of the score of one class, clamped at 100 as in PyTorch's binary_cross_entropy."""
     softplus = softplus_of_minus(logit)
     odds = score_odds(exp_scaled(-logit, RULE.shift), obj_exp, RULE)
     negative = log_scaled(divide(over_odds(odds, RULE), odds), RULE.shift)
     positive = (softplus + (obj_softplus if RULE.has_obj else softplus)) * 0.5
-    # PyTorch's binary_cross_entropy clamps each logarithm at 100.
-    swap = tl.where(positive > 100.0, 100.0, positive) - tl.where(negative > 100.0, 100.0, negative)
-    total = (negatives + swap.to(tl.float64)).to(RULE.dtype)
+    return tl.where(positive > 100.0, 100.0, positive), tl.where(negative > 100.0, 100.0, negative)
+
+
+@triton.jit
+def pair_cost(overlap, logit, score, RULE: tl.constexpr):
+    """The cost of pairs, without the penalty. `logit` is the anchor's for the ground truth's class."""
+    negatives, obj_exp, obj_softplus = score
+    positive, negative = entropies(logit, obj_exp, obj_softplus, RULE)
+    total = (negatives + (positive - negative).to(tl.float64)).to(RULE.dtype)
     total = tl.where(total < 0.0, 0.0, total)
     return total * RULE.cls_weight - log_scaled(overlap + RULE.iou_eps, 0) * RULE.iou_weight
