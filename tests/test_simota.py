@@ -20,7 +20,7 @@ each_implementation = pytest.mark.parametrize("run", implementations("simota"))
 @pytest.mark.parametrize("objectness", [True, False])
 def test_equals_reference(run, rule, objectness):
     used = positives = 0
-    for seed in range(2 if SLOW else 6):
+    for seed in range(1 if SLOW else 6):
         scene = random_scene([0, 1, 5, 12, 3], seed=seed, objectness=objectness)
         result = run(*scene, **rule)
         assert result.matched_gt.dtype == torch.int64 and result.matched_iou.dtype == torch.float32

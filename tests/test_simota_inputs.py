@@ -54,7 +54,7 @@ def test_gts_without_candidates(run):
 
 @each_implementation
 def test_more_gts_than_anchors(run):
-    scene = random_scene([100], size=32, seed=2)
+    scene = random_scene([40], size=32, seed=2)
     result = run(*scene)
     assert len(scene.strides) == 21
     check_against_reference(result, scene)

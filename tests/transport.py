@@ -13,7 +13,7 @@ RULES = [
     {"center_radius": 1.0, "topk": 3, "iou_weight": 5.0},
     {"epsilon": 20.0, "iterations": 7, "focal_alpha": 0.6, "focal_gamma": 0.5},
     {"epsilon": 0.01, "iterations": 1, "focal_gamma": 0.0},
-    {"center_radius": 20.0, "topk": 500, "iterations": 120},
+    {"center_radius": 20.0, "topk": 500, "iterations": 70},
     {"tolerance": 0.05, "iterations": 1000},
 ]
 PROBLEM = ("center_radius", "topk", "iou_weight", "focal_alpha", "focal_gamma")
