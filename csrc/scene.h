@@ -1,4 +1,4 @@
-// What simota_cost, dynamic_k_match and simota take, and their guards; the same on every device.
+// What simota_cost, dynamic_k_match, simota and ota take, and their guards; the same on every device.
 #pragma once
 
 #include <limits>

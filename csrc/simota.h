@@ -122,12 +122,23 @@ YOLOX_OPS_INLINE T softplus_of_minus(T x) {
   return x < T(-60) ? (x < -most ? most : -x) : log;
 }
 
+// What an anchor's objectness brings to its scores; zeros without one.
+template <class T>
+struct Objectness {
+  T exp;       // e^-o 2^kShift
+  T softplus;  // log(1 + e^-o)
+};
+
+template <class T>
+YOLOX_OPS_INLINE Objectness<T> objectness(T logit) {
+  return {exp_scaled(-logit, kShift<T>), softplus_of_minus(logit)};
+}
+
 // What an anchor brings to the cost of all its pairs.
 template <class T>
 struct Score {
   double negatives;  // sum over classes of -log(1 - p)
-  T obj_exp;         // e^-o 2^kShift, 0 without objectness
-  T obj_softplus;    // log(1 + e^-o), 0 without objectness
+  Objectness<T> obj;
 };
 
 // Of a score p of one class.
@@ -138,18 +149,18 @@ struct Entropies {
 
 // `logit` is the class's.
 template <class T>
-YOLOX_OPS_INLINE Entropies<T> entropies(T logit, T obj_exp, T obj_softplus, T own) {
-  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj_exp, own);
+YOLOX_OPS_INLINE Entropies<T> entropies(T logit, Objectness<T> obj, T own) {
+  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj.exp, own);
   const T softplus = softplus_of_minus(logit);
   const T negative = log_scaled(over_odds(odds) / odds, kShift<T>);
-  const T positive = (softplus + (obj_softplus + own * softplus)) * T(0.5);
+  const T positive = (softplus + (obj.softplus + own * softplus)) * T(0.5);
   return {positive > kMaxTerm<T> ? kMaxTerm<T> : positive, negative > kMaxTerm<T> ? kMaxTerm<T> : negative};
 }
 
 // The cost of a pair, without the penalty. `logit` is the anchor's for the ground truth's class.
 template <class T>
 YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, const Rule& rule) {
-  const Entropies<T> entropy = entropies(logit, score.obj_exp, score.obj_softplus, own);
+  const Entropies<T> entropy = entropies(logit, score.obj, own);
   const T sum = static_cast<T>(score.negatives + static_cast<double>(entropy.positive - entropy.negative));
   const T cls = sum < T(0) ? T(0) : sum;
   return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);

@@ -1,5 +1,5 @@
-// Sinkhorn's iteration, once for CPU and CUDA: Cuturi 2013, in the log domain, with the order and constants of Megvii's
-// OTA.
+// What the kernels of Sinkhorn's iteration share, on CPU and GPU: Cuturi 2013, with the order and the constants of
+// Megvii's OTA.
 #pragma once
 
 #include "common.h"
@@ -47,14 +47,15 @@ YOLOX_OPS_INLINE bool is_finite(T x) {
 template <class T>
 YOLOX_OPS_INLINE double scaled_cost(T cost, double per_epsilon) {
   const double scaled = static_cast<double>(cost) * per_epsilon;
-  return is_finite(cost) ? scaled : static_cast<double>(INFINITY);
+  return is_finite(scaled) ? scaled : static_cast<double>(INFINITY);
 }
 
 // x + y: the potentials of row and column.
 template <class T>
 YOLOX_OPS_INLINE T entry(double potentials, T cost, double per_epsilon) {
-  const T value = exp_scaled(static_cast<T>(potentials - static_cast<double>(cost) * per_epsilon), 0);
-  return is_finite(cost) ? value : T(0);
+  const double scaled = scaled_cost(cost, per_epsilon);
+  const T value = exp_scaled(static_cast<T>(potentials - scaled), 0);
+  return is_finite(scaled) ? value : T(0);
 }
 
 // Whether a row holds what it should, but for a part `tolerance` of that; one that holds nothing cannot.

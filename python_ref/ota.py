@@ -73,9 +73,15 @@ def ota_supply(cost: Matrix, totals: Sequence[float]) -> list[float]:
     return [*k, max(0.0, len(cost[-1]) - sum(k))]
 
 
+def shares(plan: Matrix) -> list[list[float]]:
+    """Every row divided by its largest element."""
+    largest = [max(row) for row in plan]
+    return [[mass / most if most > 0 else 0.0 for mass in row] for row, most in zip(plan, largest, strict=True)]
+
+
 def decode(plan: Matrix) -> list[int]:
-    """[N], the row where each anchor has most, as a part of the row's largest element; -1 for the last row."""
-    share = [[mass / max(row) if max(row) > 0 else 0.0 for mass in row] for row in plan]
+    """[N], the row where each anchor has the largest share; -1 for the last row."""
+    share = shares(plan)
     best = [max(range(len(plan)), key=lambda i: share[i][j]) for j in range(len(plan[0]))]
     return [-1 if i == len(plan) - 1 else i for i in best]
 

@@ -15,9 +15,8 @@ def log_sum_exp(terms: Iterable[float]) -> float:
     return largest + math.log(sum(math.exp(t - largest) for t in finite)) if finite else -math.inf
 
 
-def potential(mass: float, terms: Iterable[float], epsilon: float) -> float:
-    """u of a row, or v of a column, whose pairs then carry `mass`; 0 if it has no pair."""
-    reached = log_sum_exp(terms)
+def potential(mass: float, reached: float, epsilon: float) -> float:
+    """u of a row, or v of a column, for its pairs to carry `mass`; without, they carry e^reached. 0 if none can."""
     return 0.0 if reached == -math.inf else epsilon * (math.log(mass + TINY) - reached)
 
 
@@ -32,16 +31,16 @@ def sinkhorn(
     """plan [M, N]."""
     M, N = len(supply), len(demand)
     u, v = [1.0] * M, [1.0] * N
-    log_kernel = [[-c / epsilon if math.isfinite(c) else -math.inf for c in row] for row in cost]
+    log_kernel = [[-c / epsilon if math.isfinite(c / epsilon) else -math.inf for c in row] for row in cost]
     for t in range(iterations):
         for j in range(N):
-            v[j] = potential(demand[j], (log_kernel[i][j] + u[i] / epsilon for i in range(M)), epsilon)
+            v[j] = potential(demand[j], log_sum_exp(log_kernel[i][j] + u[i] / epsilon for i in range(M)), epsilon)
         done = t > 0 and tolerance > 0
         for i in range(M):
             reached = log_sum_exp(log_kernel[i][j] + v[j] / epsilon for j in range(N))
             ratio = math.exp(min(reached + u[i] / epsilon - math.log(supply[i] + TINY), 700.0))
             done &= reached == -math.inf or abs(ratio - 1) <= tolerance
-            u[i] = 0.0 if reached == -math.inf else epsilon * (math.log(supply[i] + TINY) - reached)
+            u[i] = potential(supply[i], reached, epsilon)
         if done:
             break
     return [[math.exp(log_kernel[i][j] + (u[i] + v[j]) / epsilon) for j in range(N)] for i in range(M)]

@@ -282,6 +282,7 @@ def test_no_gradient_and_no_change_of_inputs():
         ({}, {"topk": 0}, ValueError, "topk must be at least 1, got 0"),
         ({}, {"iou_weight": 1001}, ValueError, r"iou_weight must be in \[0, 1000\], got 1001"),
         ({}, {"epsilon": 1e-4}, ValueError, r"epsilon must be in \[0.001, 100\], got 0.0001"),
+        ({}, {"epsilon": 0}, ValueError, r"epsilon must be in \[0.001, 100\], got 0"),
         ({}, {"iterations": 0}, ValueError, "iterations must be at least 1, got 0"),
         ({}, {"iterations": 1001}, ValueError, r"iterations must be in \[1, 1000\], got 1001"),
         ({}, {"tolerance": math.nan}, ValueError, "tolerance must be at least 0, got nan"),

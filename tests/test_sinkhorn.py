@@ -89,6 +89,16 @@ def test_pairs_without_a_finite_cost_have_no_mass(run):
 
 
 @each_implementation
+def test_a_cost_too_large_to_divide_has_no_mass(run):
+    cost, supply, demand = problem(M=3, N=20)
+    cost = cost.double() * 1e-6
+    cost[0, 1, ::2] = 1e305
+    plan = run(cost, supply, demand, epsilon=1e-6)
+    check(plan, cost, supply, demand, epsilon=1e-6)
+    assert (plan[0, 1, ::2] == 0).all() and plan[0, 1].sum() > 0.1
+
+
+@each_implementation
 def test_nothing_to_supply(run):
     cost, supply, demand = problem()
     supply[0, 2], supply[1], demand[0, 4] = 0, 0, 0

@@ -1,11 +1,10 @@
 #include <algorithm>
-#include <functional>
-#include <numeric>
 
 #include "../reader.h"
 #include "../scene.h"
 #include "counts.h"
 #include "parallel.h"
+#include "top.h"
 
 namespace yolox_ops {
 namespace {
@@ -23,16 +22,6 @@ struct Scratch {
 
 // The anchors that each ground truth takes.
 using Picks = std::vector<std::vector<int64_t>>;
-
-// Sum of the q largest overlaps, the largest first. Zeros and NaN add nothing.
-template <class T>
-T sum_of_top(const T* overlaps, int64_t n, int64_t q, std::vector<T>& positive) {
-  positive.clear();
-  std::copy_if(overlaps, overlaps + n, std::back_inserter(positive), [](T overlap) { return overlap > T(0); });
-  const auto end = positive.begin() + std::min(q, static_cast<int64_t>(positive.size()));
-  std::partial_sort(positive.begin(), end, positive.end(), std::greater<T>());
-  return std::accumulate(positive.begin(), end, T(0));
-}
 
 template <class T>
 void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t b, int64_t gts, int64_t N,

@@ -30,10 +30,9 @@ class Image {
       for (int64_t i = begin; i < end; ++i) {
         boxes.set(i, load_box(s.pred_boxes.row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));
         Score<T>& score = scores[i];
-        score.obj_exp = s.has_obj ? exp_scaled(-s.obj_logits.at(b, anchor[i]), kShift<T>) : T(0);
-        score.obj_softplus = s.has_obj ? softplus_of_minus(s.obj_logits.at(b, anchor[i])) : T(0);
+        score.obj = s.objectness_of(b, anchor[i]);
         const T* logits = s.cls_logits.row(b, anchor[i], s.C, scratch);
-        score.negatives = simd_negatives(logits, s.C, score.obj_exp, s.own());
+        score.negatives = simd_negatives(logits, s.C, score.obj.exp, s.own());
       }
     });
   }
@@ -48,8 +47,8 @@ class Image {
     pairs.overlap[slot] = iou(gt_box(g), boxes.view()[candidate]);
     pairs.logit[slot] = scene->logit(index, anchor[candidate], scene->labels[index * scene->G + g]);
     pairs.negatives[slot] = score.negatives;
-    pairs.obj_exp[slot] = score.obj_exp;
-    pairs.obj_softplus[slot] = score.obj_softplus;
+    pairs.obj_exp[slot] = score.obj.exp;
+    pairs.obj_softplus[slot] = score.obj.softplus;
   }
 
   // Costs of the first n slots, without penalty.

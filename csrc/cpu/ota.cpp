@@ -10,14 +10,14 @@ void assign(const Scene<T>& scene, const OtaRule& rule, Tensor& matched_gt, Tens
   int64_t* gts = matched_gt.mutable_data_ptr<int64_t>();
   float* ious = matched_iou.mutable_data_ptr<float>();
   int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
-  parallel_items<Plan<T>>(scene.B, [&](Plan<T>& plan, int64_t b) {
+  parallel_items<OtaImage<T>>(scene.B, [&](OtaImage<T>& image, int64_t b) {
     std::fill_n(gts + b * scene.N, scene.N, int64_t{-1});
     std::fill_n(ious + b * scene.N, scene.N, 0.0f);
     totals[b] = 0;
     if (scene.counts[b] == 0 || scene.N == 0) return;
-    plan.prepare(scene, rule, b);
-    plan.solve();
-    plan.decode(gts + b * scene.N, ious + b * scene.N, totals + b);
+    image.prepare(scene, rule, b);
+    image.solve();
+    image.decode(gts + b * scene.N, ious + b * scene.N, totals + b);
   });
 }
 

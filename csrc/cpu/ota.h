@@ -1,12 +1,12 @@
 // One image of a batch for ota: its transport problem, and what its plan means.
 #pragma once
 
-#include <functional>
 #include <numeric>
 
 #include "ota_costs.h"
 #include "scene.h"
 #include "sinkhorn.h"
+#include "top.h"
 
 namespace yolox_ops {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 // One image. Ground truths with a pair that has mass in their own region are the sparse rows of the problem; the dense
 // ones are the background and, after it, those that have none, which look at all anchors.
 template <class T>
-class Plan {
+class OtaImage {
  public:
   // Reuses the memory of the image before.
   void prepare(const Scene<T>& s, const OtaRule& rule, int64_t b) {
@@ -64,11 +64,11 @@ class Plan {
 
   void gather(int64_t g, int64_t anchor) {
     const Scene<T>& s = *scene_;
-    const T obj = s.has_obj ? s.obj_logits.at(index_, anchor) : T(0);
+    const Objectness<T> obj = s.objectness_of(index_, anchor);
     costs_.overlap.push_back(overlap_of(g, anchor));
     costs_.logit.push_back(s.logit(index_, anchor, s.labels[index_ * s.G + g]));
-    costs_.obj_exp.push_back(s.has_obj ? exp_scaled(-obj, kShift<T>) : T(0));
-    costs_.obj_softplus.push_back(s.has_obj ? softplus_of_minus(obj) : T(0));
+    costs_.obj_exp.push_back(obj.exp);
+    costs_.obj_softplus.push_back(obj.softplus);
   }
 
   void cost_gathered() {
@@ -101,16 +101,14 @@ class Plan {
     near_.clear();
     k_.resize(gts_);
     for (int64_t g = 0; g < gts_; ++g) {
-      top_.clear();
       for (int64_t p = inside_begin_[g]; p < inside_begin_[g + 1]; ++p) {
-        if (costs_.overlap[p] > T(0)) top_.push_back(costs_.overlap[p]);
         if (!is_finite(costs_.cost[p])) continue;
         t.pair_column.push_back(inside_[p]);
         t.pair_cost.push_back(costs_.cost[p]);
       }
-      const auto end = top_.begin() + std::min(rule_->region.topk, static_cast<int64_t>(top_.size()));
-      std::partial_sort(top_.begin(), end, top_.end(), std::greater<T>());
-      k_[g] = std::max(int64_t{1}, static_cast<int64_t>(std::accumulate(top_.begin(), end, T(0))));
+      const int64_t first = inside_begin_[g], count = inside_begin_[g + 1] - first;
+      const T sum = sum_of_top(costs_.overlap.data() + first, count, rule_->region.topk, positive_);
+      k_[g] = dynamic_k(sum, scene_->N, false);
       const int64_t pairs = static_cast<int64_t>(t.pair_column.size());
       if (pairs > t.begin.back()) {
         t.begin.push_back(pairs);
@@ -140,8 +138,8 @@ class Plan {
     }
     free_ = scene_->N - static_cast<int64_t>(anchors_.size());
     transport_.columns = static_cast<int64_t>(anchors_.size()) + (free_ > 0);
-    transport_.demand.assign(transport_.columns, T(1) + T(kTinyMass));
-    if (free_ > 0) transport_.demand.back() = static_cast<T>(free_);
+    transport_.demand.assign(transport_.columns, static_cast<T>(1 + kTinyMass));
+    if (free_ > 0) transport_.demand.back() = static_cast<T>(static_cast<double>(free_) * (1 + kTinyMass));
   }
 
   void fill_dense_rows() {
@@ -204,7 +202,7 @@ class Plan {
   std::vector<int32_t> near_, far_;  // gts that are sparse rows, and dense ones
   std::vector<int32_t> row_of_, anchors_, position_, best_gt_;
   std::vector<uint8_t> marks_;
-  std::vector<T> zeros_, far_cost_, entries_, top_, best_share_, scratch_;
+  std::vector<T> zeros_, far_cost_, entries_, positive_, best_share_, scratch_;
 };
 
 }  // namespace

@@ -24,7 +24,7 @@ YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T*
                                 const T* __restrict obj_exp, const T* __restrict obj_softplus, T own,
                                 const OtaRule rule, T* __restrict cost) {
   for (int64_t i = 0; i < n; ++i) {
-    cost[i] = transport_cost(overlap[i], logit[i], obj_exp[i], obj_softplus[i], own, rule);
+    cost[i] = transport_cost(overlap[i], logit[i], Objectness<T>{obj_exp[i], obj_softplus[i]}, own, rule);
   }
 }
 

@@ -1,4 +1,4 @@
-// A batch for simota_cost and simota, as their tensors give it.
+// A batch for simota_cost, simota and ota, as their tensors give it.
 #pragma once
 
 #include "../reader.h"
@@ -37,6 +37,10 @@ struct Scene {
 
   // The argument of that name in score_odds.
   T own() const { return has_obj ? T(0) : T(1); }
+
+  Objectness<T> objectness_of(int64_t b, int64_t j) const {
+    return has_obj ? objectness(obj_logits.at(b, j)) : Objectness<T>{};
+  }
 
   // The score of one anchor for one class.
   T logit(int64_t b, int64_t j, int64_t label) const { return cls_logits.at(b, j, label); }

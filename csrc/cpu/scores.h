@@ -66,7 +66,7 @@ YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T*
                                 const double* __restrict negatives, const T* __restrict obj_exp,
                                 const T* __restrict obj_softplus, T own, const Rule rule, T* __restrict cost) {
   for (int64_t i = 0; i < n; ++i) {
-    cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], obj_exp[i], obj_softplus[i]}, own, rule);
+    cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], {obj_exp[i], obj_softplus[i]}}, own, rule);
   }
 }
 

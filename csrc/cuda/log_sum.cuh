@@ -1,5 +1,5 @@
-// Sums of exponentials, and the potentials that follow from them: what sinkhorn and ota do on a GPU, where an
-// exponential costs no more than the access to its cost. Exponents are float64, so that costs of 1e6 lose nothing.
+// Sums of exponentials, and the potentials that follow from them: what sinkhorn and ota do on a GPU, where the
+// access to a cost should take longer than its exponential. Exponents are float64, so that costs of 1e6 lose nothing.
 #pragma once
 
 #include "../sinkhorn.h"

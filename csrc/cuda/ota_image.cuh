@@ -80,7 +80,7 @@ struct Image {
   __device__ int64_t free() const { return p.scene.N - n_columns; }
   // Of a column, the logarithm; 1 and what is added to every demand.
   __device__ double demand() const { return ::log(1.0 + kTinyMass); }
-  __device__ double scaled(T cost) const { return static_cast<double>(cost) * per_epsilon; }
+  __device__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
 
   // Calls visit(pair) for this thread's share of the listed pairs.
   template <class Visit>

@@ -56,10 +56,8 @@ struct Pairs {
   }
 
   __device__ __forceinline__ T cost(int64_t b, const Truth<T>& gt, int64_t anchor, T overlap) const {
-    const T obj = scene.has_obj ? scene.obj_logits.at(b, anchor) : T(0);
-    const T obj_exp = scene.has_obj ? exp_scaled(-obj, kShift<T>) : T(0);
-    const T obj_softplus = scene.has_obj ? softplus_of_minus(obj) : T(0);
-    return transport_cost(overlap, scene.cls_logits.at(b, anchor, gt.label), obj_exp, obj_softplus, scene.own(), rule);
+    const T logit = scene.cls_logits.at(b, anchor, gt.label);
+    return transport_cost(overlap, logit, scene.objectness_of(b, anchor), scene.own(), rule);
   }
 
   // In a wide row; infinite if that is no pair.

@@ -1,4 +1,5 @@
-// A batch as the kernels of simota_cost and simota see it, and the launch that both begin with: the candidates.
+// A batch as the kernels of simota_cost, simota and ota see it; and the launch that the first two begin with: the
+// candidates.
 #pragma once
 
 #include "../reader.h"
@@ -58,6 +59,10 @@ struct Scene {
     return gt;
   }
 
+  __device__ __forceinline__ Objectness<T> objectness_of(int64_t b, int64_t anchor) const {
+    return has_obj ? objectness(obj_logits.at(b, anchor)) : Objectness<T>{};
+  }
+
   __device__ uint8_t place_of(const Candidate<T>& c, const Truth<T>& gt) const {
     return place(c.x, c.y, c.reach, gt.target, rule.candidates);
   }
@@ -102,10 +107,8 @@ __device__ __forceinline__ void describe(const Scene<T>& s, int64_t b, int64_t a
   c.x = s.anchor_points.at(anchor, 0);
   c.y = s.anchor_points.at(anchor, 1);
   c.reach = reach_of(s.strides.at(anchor), s.rule);
-  const T obj = s.has_obj ? s.obj_logits.at(b, anchor) : T(0);
-  c.score.obj_exp = s.has_obj ? exp_scaled(-obj, kShift<T>) : T(0);
-  c.score.obj_softplus = s.has_obj ? softplus_of_minus(obj) : T(0);
-  c.score.negatives = sum_negatives(s, b, anchor, c.score.obj_exp);
+  c.score.obj = s.objectness_of(b, anchor);
+  c.score.negatives = sum_negatives(s, b, anchor, c.score.obj.exp);
   c.anchor = anchor;
   if (threadIdx.x % kSums == 0) s.candidates[b * s.N + at] = c;
 }

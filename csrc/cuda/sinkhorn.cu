@@ -26,7 +26,7 @@ struct Transport {
   // Whether image b takes part in iteration t. Rows of t may already have said that they are not settled.
   __device__ bool takes_part(int64_t b, int64_t t) const { return tolerance == 0 || t < 2 || unsettled[b] >= t - 1; }
 
-  __device__ __forceinline__ double scaled(T cost) const { return static_cast<double>(cost) * per_epsilon; }
+  __device__ __forceinline__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
 };
 
 template <class T>

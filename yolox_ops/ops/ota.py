@@ -25,8 +25,8 @@ def check_ota(*scene_and_rule: Any) -> None:
     check_positive("center_radius", center_radius)
     check_count("topk", topk, 1)
     check_between("iou_weight", iou_weight, 0, 1e3)
-    check_iteration(epsilon, iterations, tolerance)
     check_between("epsilon", epsilon, 1e-3, 100)
+    check_iteration(epsilon, iterations, tolerance)
     check_between("iterations", iterations, 1, 1000)
     check_between("focal_alpha", focal_alpha, 0, 1)
     check_between("focal_gamma", focal_gamma, 0, 100)
@@ -64,6 +64,8 @@ def ota(
 ) -> Assignment:
     """OTA (Ge et al. 2021, Optimal Transport Assignment; the rule and its numbers are those of Megvii's code).
 
+    obj_logits is a keyword, as OTA's own detector has none; yolox_ops.yolox.assigners.ota has simota's order.
+
     Ground truths supply positive labels and a background supplies the rest; each anchor demands one. A ground truth
     supplies k = max(1, int(sum of the topk largest IoUs within its own region)), which is where an anchor's centre lies
     more than 0.01 pixels inside the box and strictly within center_radius strides of its centre; the background
@@ -83,7 +85,8 @@ def ota(
         strides: [N], in pixels. No region holds an anchor whose stride is not positive.
         gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners.
         gt_labels: [B, G], any integer dtype, in [0, C).
-        num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real.
+        num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real, also rows of
+            zeros, which have no region and would take anchors anywhere.
         obj_logits: [B, N]; given, the score is sqrt(sigmoid(cls) sigmoid(obj)), as in simota, else sigmoid(cls).
         center_radius: in strides. topk: largest IoUs that k is estimated from. iou_weight: at most 1000.
         epsilon, iterations, tolerance: of `sinkhorn`; epsilon 0.001 to 100, at most 1000 iterations.
@@ -92,10 +95,12 @@ def ota(
 
     Returns:
         Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64), with .fg_mask. An image
-        without ground truths is all background. A pair with a NaN in its prediction has no mass and its IoU counts 0;
-        a ground truth without any other supplies nothing. A ground truth may end without an anchor. No gradient.
+        without ground truths is all background. A pair with a NaN in the box, the objectness or the label's logit
+        of its prediction has no mass, a NaN IoU counts 0, and a ground truth without any other pair supplies nothing.
+        A ground truth may end without an anchor. Devices round differently: where two shares are nearly equal they may
+        choose differently. No gradient.
 
-    Raises: as simota.
+    Raises: as simota; ValueError also for a number outside the bounds above.
     """
     tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma)

@@ -1,4 +1,4 @@
-"""sinkhorn: entropic optimal transport of a batch, in the log domain."""
+"""sinkhorn: entropic optimal transport of a batch."""
 
 import torch
 from torch import Tensor
@@ -56,11 +56,13 @@ def sinkhorn(
 
     plan = exp((u + v - cost) / epsilon) with u = v = 1 at first; an iteration sets v, for every column to carry its
     demand, then u, for every row to carry its supply, both of which count 1e-8 more. Rows come last: their sums are the
-    supply. Totals need not be equal; then columns tend to their demand times sum(supply) / sum(demand).
+    supply. Totals need not be equal; then columns tend to their demand times sum(supply) / sum(demand), as far as
+    finite costs let them.
 
     Args:
-        cost: [B, M, N], float32, float64, float16 or bfloat16; arithmetic is float32, float64 if cost is. A pair whose
-            cost is not finite has no mass, so +inf makes padding; costs of 1e6 beside those of 1 are no trouble.
+        cost: [B, M, N], float32, float64, float16 or bfloat16; arithmetic is float32, float64 if cost is. A pair for
+            which it, or cost / epsilon, is not finite has no mass, so +inf makes padding. Costs of 1e6 beside those of
+            1 are no trouble.
         supply: [B, M], from 0 to 1e12, any of these dtypes.
         demand: [B, N], likewise.
         epsilon: strength of the entropy, in the unit of cost, 1e-6 to 1e6.
@@ -69,7 +71,8 @@ def sinkhorn(
             supply than tolerance times that. 0: never.
 
     Returns:
-        plan [B, M, N] float32, or float64 for float64 costs. A row or column without a finite cost is 0. No gradient.
+        plan [B, M, N] float32, or float64 for float64 costs. A row or column without a finite cost is 0. Devices
+        round differently: float32 plans are equal within 1e-5 of a row's supply. No gradient.
 
     Raises:
         ValueError: a shape, device or parameter does not fit; on the CPU also a supply or demand outside [0, 1e12],

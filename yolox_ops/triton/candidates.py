@@ -1,6 +1,6 @@
-"""Candidates of a batch, and the cost of their pairs: what simota_cost and simota share."""
+"""Candidates of a batch, and the cost of their pairs: what simota_cost and simota share, and in part ota."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -16,6 +16,8 @@ from yolox_ops.triton.scores import Rule, pair_cost, softplus_of_minus, sum_nega
 
 # Anchors of a program that looks for candidates.
 TILE = 4096 if INTERPRETED else 32
+
+INNER_MARGIN = tl.constexpr(0.01)  # pixels
 
 # The numbers that kernels take beside a Scene. None becomes a constant where it is 1, for a tuple that holds constants
 # does not survive a loop.
@@ -72,8 +74,8 @@ def place(anchors, gt, RULE: tl.constexpr):
     center = (x > cx - reach) & (x < cx + reach) & (y > cy - reach) & (y < cy + reach)
     half_w, half_h = w * 0.5, h * 0.5
     if RULE.candidates == "box_and_center":
-        inner = (x - (cx - half_w) > 0.01) & (cx + half_w - x > 0.01)
-        inner &= (y - (cy - half_h) > 0.01) & (cy + half_h - y > 0.01)
+        inner = (x - (cx - half_w) > INNER_MARGIN) & (cx + half_w - x > INNER_MARGIN)
+        inner &= (y - (cy - half_h) > INNER_MARGIN) & (cy + half_h - y > INNER_MARGIN)
         return center & inner, center & inner
     elif RULE.candidates == "box_or_center":
         box = (x > cx - half_w) & (x < cx + half_w) & (y > cy - half_h) & (y < cy + half_h)
@@ -169,6 +171,12 @@ def dense_scene(
     )
 
 
+def arithmetic(pred_boxes: Tensor) -> dict[str, Any]:
+    """The fields `dtype` and `shift` of a rule."""
+    is_wide = wide_dtype(pred_boxes) == torch.float64
+    return {"dtype": tl.float64 if is_wide else tl.float32, "shift": 0 if is_wide else 42}
+
+
 def launch_candidates(
     owner: Tensor,
     pred_boxes: Tensor,
@@ -196,10 +204,8 @@ def launch_candidates(
         candidates=pred_boxes.new_empty((B, N), dtype=torch.int32),
         sizes=pred_boxes.new_zeros(B, dtype=torch.int32),
     )
-    is_wide = wide_dtype(pred_boxes) == torch.float64
     rule = Rule(
-        dtype=tl.float64 if is_wide else tl.float32,
-        shift=0 if is_wide else 42,
+        **arithmetic(pred_boxes),
         has_obj=obj_logits is not None,
         candidates=candidates,
         center_radius=center_radius,

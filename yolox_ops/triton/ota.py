@@ -8,13 +8,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._check import wide_dtype
 from yolox_ops.ops.ota import check_ota
-from yolox_ops.triton.candidates import NUMBERS, dense_scene, load_overlaps
+from yolox_ops.triton.candidates import NUMBERS, arithmetic, dense_scene, load_overlaps
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
-from yolox_ops.triton.matching import NOBODY, TILE, store_match
-from yolox_ops.triton.pairs import BLOCK, OtaRule, Problem, count_pairs, list_pairs, load_pairs
-from yolox_ops.triton.plan import Plan, solve
+from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, store_match
+from yolox_ops.triton.ota_pairs import OtaRule, Problem, count_pairs, list_pairs, load_pairs
+from yolox_ops.triton.ota_plan import Plan, solve
 
 # Steps of a transport: rows or columns side by side, and pairs of each.
 ROWS, ROW_PAIRS = 32, 128 if INTERPRETED else 32
@@ -97,10 +96,8 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         pair_row=integers(B * capacity),
         pair_cost=numbers(B * capacity),
     )
-    is_wide = wide_dtype(pred_boxes) == torch.float64
     rule = OtaRule(
-        dtype=tl.float64 if is_wide else tl.float32,
-        shift=0 if is_wide else 42,
+        **arithmetic(pred_boxes),
         has_obj=obj_logits is not None,
         center_radius=center_radius,
         iou_weight=iou_weight,

@@ -9,7 +9,7 @@ from torch import Tensor
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.sinkhorn import _check
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
-from yolox_ops.triton.transport import TINY, add_terms, potential, unsettled
+from yolox_ops.triton.log_sum import MOST_MASS, TINY, add_terms, over_epsilon, potential, unsettled
 
 # A program sets the potentials of OWN rows or columns and looks at OTHER of the other side in one step.
 OWN_ROWS, OTHER_COLUMNS = (64, 256) if INTERPRETED else (4, 256)
@@ -21,9 +21,7 @@ SMALL = 65536 if INTERPRETED else 4096
 
 @triton.jit
 def scaled_cost(pairs, mask, per_epsilon):
-    """cost / epsilon, +inf for a pair that is to have no mass."""
-    value = tl.load(pairs, mask, float("inf"))
-    return tl.where(value - value == 0.0, value.to(tl.float64) * per_epsilon, float("inf"))
+    return over_epsilon(tl.load(pairs, mask, float("inf")), per_epsilon)
 
 
 @triton.jit(do_not_specialize=["image", "row", "column", "B", "M", "N", "iterations"])
@@ -34,7 +32,8 @@ def solve(
 ):  # fmt: skip
     """Some images, whole."""
     b = tl.program_id(0).to(tl.int64) * IMAGES + tl.arange(0, IMAGES)[:, None, None]
-    i, j = tl.arange(0, ROWS)[None, :, None], tl.arange(0, COLUMNS)[None, None, :]
+    i = tl.arange(0, ROWS)[None, :, None].to(tl.int64)
+    j = tl.arange(0, COLUMNS)[None, None, :].to(tl.int64)
     there = (b < B) & (i < M) & (j < N)
     scaled = scaled_cost(cost + b * image + i * row + j * column, there, per_epsilon)
     log_supply = tl.load(log_supply + b * M + i, (b < B) & (i < M), 0.0)
@@ -108,7 +107,7 @@ def fill_plan(
 def log_masses(masses: Tensor) -> Tensor:
     """Of supplies or demands; a number that is none, which the CPU kernels refuse, counts 0."""
     masses = masses.double()
-    return torch.where((masses >= 0) & (masses <= 1e12), masses, 0.0).add(TINY).log()
+    return torch.where((masses >= 0) & (masses <= MOST_MASS), masses, 0.0).add(TINY).log()
 
 
 def sinkhorn(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> Tensor:

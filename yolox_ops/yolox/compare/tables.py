@@ -19,8 +19,9 @@ HEAD = ("assigner", "AP", "AP50", "positives per gt", "ms per assignment", "shar
 NOTE = """\
 AP and AP50 at the end of the last epoch: the mean over the seeds, and in brackets the lowest and the highest AP.
 Positives per gt: all positives of an epoch by all its ground truths, in the first and in the last epoch, means over the
-seeds. Times: the median of a run's calls and of its steps, of those the median over the seeds; a step is all from one
-step to the next, the making of the batch included. simota and ota are kernels, the others plain tensor operations."""
+seeds. Times: the median of a run's calls, and of its steps as steps.csv has them, which are means of ten; of those the
+median over the seeds. A step is all from one to the next, the making of the batch included. simota and ota are kernels,
+the others plain tensor operations."""
 
 
 def by_assigner(results: Sequence[Result]) -> dict[str, list[Result]]:

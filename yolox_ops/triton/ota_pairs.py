@@ -12,13 +12,13 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops.triton.candidates import NUMBERS, load_anchors, load_gt, load_overlaps, place
-from yolox_ops.triton.launch import INTERPRETED
+from yolox_ops.triton.log_sum import over_epsilon
 from yolox_ops.triton.matching import dynamic_k, sum_of_top
 from yolox_ops.triton.numeric import exp_scaled, log_scaled
 from yolox_ops.triton.scores import entropies, softplus_of_minus
 
-BLOCK = 4096 if INTERPRETED else 1024  # anchors of a step
-GTS = tl.constexpr(64)
+SIZES = tl.constexpr(64)  # ground truths whose numbers of pairs are looked at side by side
+LEAST_IOU = tl.constexpr(2.0**-23)  # float32's epsilon
 
 
 class OtaRule(NamedTuple):
@@ -74,12 +74,12 @@ def load_pairs(matrix, g, far, j, RULE: tl.constexpr):
             positive, negative = entropies(logit, exp_scaled(-obj, RULE.shift), softplus_of_minus(obj), RULE)
         else:
             positive, negative = entropies(logit, logit, logit, RULE)
-        p, missed = exp_scaled(positive * -RULE.focal_gamma, 0), exp_scaled(negative * -RULE.focal_gamma, 0)
-        focal = missed * positive * RULE.focal_alpha - p * negative * (1.0 - RULE.focal_alpha)
+        # p^gamma and (1 - p)^gamma
+        p_power, rest_power = exp_scaled(positive * -RULE.focal_gamma, 0), exp_scaled(negative * -RULE.focal_gamma, 0)
+        focal = rest_power * positive * RULE.focal_alpha - p_power * negative * (1.0 - RULE.focal_alpha)
         overlap = load_overlaps(matrix, g, j, mask, RULE)
-        least = 1.1920928955078125e-07  # float32's epsilon
-        cost = focal - log_scaled(tl.where(overlap < least, least, overlap), 0) * RULE.iou_weight
-        scaled = tl.where(mask & (cost - cost == 0.0), cost.to(tl.float64) * RULE.per_epsilon, float("inf"))
+        cost = focal - log_scaled(tl.where(overlap < LEAST_IOU, LEAST_IOU, overlap), 0) * RULE.iou_weight
+        scaled = tl.where(mask, over_epsilon(cost, RULE.per_epsilon), float("inf"))
     return mask, scaled
 
 
@@ -109,13 +109,13 @@ def place_row(sizes, g, G):
     row, begin = tl.full((), 0, tl.int64), tl.full((), 0, tl.int64)
     first = tl.full((), 0, tl.int64)
     while first < G:
-        other = first + tl.arange(0, GTS)
+        other = first + tl.arange(0, SIZES)
         size = tl.load(sizes + other, other < G, 0).to(tl.int64)
         before = tl.where(far, (size > 0) | (other < g), (size > 0) & (other < g))
         before = (before & (size != 0)).to(tl.int64)
         row += tl.sum(before, 0)
         begin += tl.sum(before * tl.abs(size), 0)
-        first += GTS
+        first += SIZES
     return row, begin
 
 

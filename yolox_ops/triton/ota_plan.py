@@ -8,9 +8,10 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops.triton.candidates import NUMBERS
-from yolox_ops.triton.pairs import load_pairs
-from yolox_ops.triton.transport import TINY, add_terms, potential, unsettled
+from yolox_ops.triton.log_sum import TINY, add_terms, potential, unsettled
+from yolox_ops.triton.ota_pairs import load_pairs
 
+OUTSIDE_PENALTY = tl.constexpr(1e6)
 TINY_MASS = tl.constexpr(TINY)
 LOG_DEMAND = tl.constexpr(math.log1p(TINY))  # of an anchor
 
@@ -64,7 +65,7 @@ def count_rows(sizes, problem, plan, b, N, G, RULE: tl.constexpr, BLOCK: tl.cons
     first = tl.full((), 0, tl.int64)
     while first < rows:
         row = first + tl.arange(0, BLOCK)
-        tl.store(plan.x + b * G + row, tl.where(row < near, 0.0, -1e6 * RULE.per_epsilon), row < rows)
+        tl.store(plan.x + b * G + row, tl.where(row < near, 0.0, -OUTSIDE_PENALTY * RULE.per_epsilon), row < rows)
         first += BLOCK
     tl.store(plan.counts + b * 3, near)
     tl.store(plan.counts + b * 3 + 1, listed)
@@ -96,6 +97,7 @@ def set_rows(problem, plan, row, there, top, total, tolerance):
     missed = tl.full((), 0, tl.int32)
     if tolerance > 0.0:
         missed = tl.max((there & unsettled(tl.load(plan.x + row, there, 0.0), new, top, tolerance)).to(tl.int32), 0)
+        tl.debug_barrier()  # until all threads that hold a row have read its old potential
     tl.store(plan.x + row, new, there)
     tl.store(plan.top + row, top, there)
     return missed

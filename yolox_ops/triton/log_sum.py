@@ -7,7 +7,15 @@ in the dtype T of the arithmetic, on what is left once the largest term is taken
 import triton
 import triton.language as tl
 
+MOST_MASS = 1e12
 TINY = 1e-8  # added to a supply or a demand, so that one of 0 has a logarithm
+
+
+@triton.jit
+def over_epsilon(cost, per_epsilon):
+    """cost / epsilon; +inf for a pair that is to have no mass."""
+    scaled = cost.to(tl.float64) * per_epsilon
+    return tl.where(scaled - scaled == 0.0, scaled, float("inf"))
 
 
 @triton.jit
