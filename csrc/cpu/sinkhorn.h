@@ -127,7 +127,7 @@ struct Transport {
       for (; tile < end; ++tile) {
         const int64_t first = tile * kColumns;
         simd_sweep(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
-                   demand.data() + first, keep, column_factors.data() + first, &tile_sums_[tile * dense]);
+                   demand.data() + first, keep, column_factors.data() + first, tile_sums_.data() + tile * dense);
       }
     });
     for (size_t at = 0; at < tile_sums_.size(); ++at) sums_[at % dense] += tile_sums_[at];
