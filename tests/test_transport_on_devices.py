@@ -77,6 +77,7 @@ def test_gts_of_many_pairs(kernel):
     assert matched_gt[0].unique().numel() > gts // 2
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter would take a minute")
 @each_device
 def test_more_gts_than_threads(kernel):
