@@ -29,6 +29,12 @@ def by_scene(run):
     return of_scene
 
 
+def without_objectness(scene: Scene) -> tuple:
+    """The positional arguments of ota."""
+    assert scene.obj_logits is None
+    return (scene.pred_boxes, scene.cls_logits, *scene[3:])
+
+
 def check_against_reference(result: Assignment, scene: Scene, **rule) -> int:
     """Every image of the result against python_ref; returns how many anchors used the allowance for rounding."""
     used = 0
