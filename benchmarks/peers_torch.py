@@ -42,17 +42,25 @@ def own_cells(
     return anchor, torch.cat(inside, 2) & near & real[..., None]
 
 
-def iou(one: Tensor, other: Tensor) -> Tensor:
-    """Of cxcywh boxes that broadcast, [...]; as Megvii has it, without an epsilon."""
-    low = torch.maximum(one[..., :2] - one[..., 2:] / 2, other[..., :2] - other[..., 2:] / 2)
-    high = torch.minimum(one[..., :2] + one[..., 2:] / 2, other[..., :2] + other[..., 2:] / 2)
-    shared = (high - low).clamp(min=0).prod(-1)
-    return shared / (one[..., 2:].prod(-1) + other[..., 2:].prod(-1) - shared)
+def planes(boxes: Tensor) -> tuple[Tensor, ...]:
+    """Centre x, centre y, width, height of boxes [..., 4], each [...] and dense."""
+    return torch.stack(boxes.unbind(-1)).unbind(0)
+
+
+def iou(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Of `planes` that broadcast; as Megvii has it, without an epsilon."""
+    (x, y, w, h), (x2, y2, w2, h2) = one, other
+    width = torch.minimum(x + w / 2, x2 + w2 / 2) - torch.maximum(x - w / 2, x2 - w2 / 2)
+    height = torch.minimum(y + h / 2, y2 + h2 / 2) - torch.maximum(y - h / 2, y2 - h2 / 2)
+    shared = width.clamp(min=0) * height.clamp(min=0)
+    return shared / (w * h + w2 * h2 - shared)
 
 
 def rows(values: Tensor, index: Tensor) -> Tensor:
     """[B, ..., D], the rows of values [B, N, D] that index [B, ...] names."""
-    return values.gather(1, index.flatten(1)[..., None].expand(-1, -1, values.shape[2])).unflatten(1, index.shape[1:])
+    B, N, _ = values.shape
+    image = torch.arange(B, device=index.device)[:, None] * N
+    return values.flatten(0, 1).index_select(0, (index.flatten(1) + image).flatten()).unflatten(0, index.shape)
 
 
 def pair_cost(background: Tensor, p: Tensor, overlap: Tensor) -> Tensor:
@@ -90,15 +98,15 @@ def simota_torch(
         column, place = torch.arange(N, device=anchor.device).expand(B, -1), flat
         candidate = torch.zeros(B, N, device=anchor.device, dtype=torch.int32)
         candidate = candidate.scatter_add(1, flat, flat_inside.int()) > 0
-    boxes = rows(pred_boxes, column)
-    overlap = iou(gt_boxes[:, :, None], boxes[:, None]).where(candidate[:, None], 0)
+    gts = planes(gt_boxes[:, :, None])
+    overlap = iou(gts, planes(rows(pred_boxes, column)[:, None])).where(candidate[:, None], 0)
     k = overlap.topk(TOPK, 2).values.sum(2).int().clamp(min=1)
 
     p = (rows(cls_logits, column).sigmoid() * obj_logits.gather(1, column).sigmoid()[..., None]).sqrt()
     background = -torch.log1p(-p).clamp(min=-100).sum(2)
     own_label = gt_labels[:, :, None].expand(-1, -1, cells).flatten(1)
     own_p = p.flatten(1).gather(1, place * C + own_label).unflatten(1, (G, cells))
-    own_iou = iou(gt_boxes[:, :, None], rows(pred_boxes, anchor))
+    own_iou = iou(gts, planes(rows(pred_boxes, anchor)))
     cost = pair_cost(background.gather(1, place).unflatten(1, (G, cells)), own_p, own_iou).where(inside, torch.inf)
     earlier = torch.arange(cells, device=cost.device) < torch.arange(cells, device=cost.device)[:, None]
     one, other = cost[..., :, None], cost[..., None, :]
@@ -113,9 +121,8 @@ def simota_torch(
         reach = RADIUS * strides[column][:, None, :, None]
         point, centre = anchor_points[column][:, None], gt_boxes[:, :, None, :2]
         outside = ~((point > centre - reach) & (point < centre + reach)).all(-1) & candidate[:, None]
-        cost = pair_cost(background[:, None], label_p, overlap).where(outside, torch.inf)
-        found = cost.topk(TOPK, 2, largest=False)
-        taken = (torch.arange(TOPK, device=cost.device) < missing[..., None]) & (found.values < torch.inf)
+        found = pair_cost(background[:, None], label_p, overlap).where(outside, torch.inf).topk(TOPK, 2, largest=False)
+        taken = (torch.arange(TOPK, device=p.device) < missing[..., None]) & (found.values < torch.inf)
         return column[:, None].expand(-1, G, -1).gather(2, found.indices), taken
 
     def none(p: Tensor, background: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +147,7 @@ def simota_torch(
     winner = torch.full((B, N), G, device=anchor.device)
     winner = winner.scatter_reduce(1, flat, gt.expand(-1, cells).where(cheapest, G).flatten(1), "amin")
     matched_gt = torch.where(count > 1, winner, sole.where(count > 0, -1))
-    found = iou(rows(gt_boxes, matched_gt.clamp(min=0)), pred_boxes)
+    found = iou(planes(rows(gt_boxes, matched_gt.clamp(min=0))), planes(pred_boxes))
     return Assignment(matched_gt, found.where(count > 0, 0), (count > 0).sum(1))
 
 
