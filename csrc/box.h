@@ -35,7 +35,7 @@ YOLOX_OPS_INLINE Box<T> make_box(Format format, T a, T b, T c, T d) {
     }
   }
   const bool whole = (box.x1 == box.x1) & (box.x2 == box.x2) & (box.y1 == box.y1) & (box.y2 == box.y2);
-  box.area = whole ? box.area : (box.x1 + box.x2) + (box.y1 + box.y2);
+  box.area = choose(whole, box.area, (box.x1 + box.x2) + (box.y1 + box.y2));
   return box;
 }
 
@@ -59,7 +59,7 @@ template <class T>
 YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
   const T w = lower(a.x2, b.x2) - upper(a.x1, b.x1);
   const T h = lower(a.y2, b.y2) - upper(a.y1, b.y1);
-  const T inter = w > T(0) ? (h > T(0) ? w * h : T(0)) : T(0);
+  const T inter = choose(w > T(0), choose(h > T(0), w * h, T(0)), T(0));
   unite = larger(inter, (a.area + b.area) - inter);
   return ratio_or_zero(inter, unite);
 }

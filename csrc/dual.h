@@ -42,6 +42,12 @@ struct Dual {
     const T z = a.value / b.value;
     return chain(z, a, T(1) / b.value, b, -z / b.value);
   }
+  // Member by member, as a branch between two structures would not become vector code.
+  friend YOLOX_OPS_INLINE Dual choose(bool first, const Dual& a, const Dual& b) {
+    Dual z(first ? a.value : b.value);
+    for (int i = 0; i < N; ++i) z.partial[i] = first ? a.partial[i] : b.partial[i];
+    return z;
+  }
   friend YOLOX_OPS_INLINE bool operator>(const Dual& a, const Dual& b) { return a.value > b.value; }
   friend YOLOX_OPS_INLINE bool operator<(const Dual& a, const Dual& b) { return a.value < b.value; }
   friend YOLOX_OPS_INLINE bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
