@@ -16,8 +16,9 @@ constexpr int64_t kGrain = 1;
 template <class T>
 struct Scratch {
   std::vector<double> cost_row;
-  std::vector<T> iou_row, positive;
-  std::vector<Preference> row;
+  std::vector<T> iou_row;
+  Leaders<T, std::greater<T>> overlaps;
+  Leaders<Preference, std::less<Preference>> costs;
 };
 
 // The anchors that each ground truth takes.
@@ -32,15 +33,10 @@ void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t
     Scratch<T> scratch;
     for (int64_t g = begin; g < end; ++g) {
       const double* cost = costs.row(b, g, N, scratch.cost_row);
-      const T sum = sum_of_top(overlaps.row(b, g, N, scratch.iou_row), N, topk, scratch.positive);
-      scratch.row.clear();
-      for (int64_t j = 0; j < N; ++j) {
-        if (const Preference pair(cost[j], j); pair.rank < 2) scratch.row.push_back(pair);
+      const T sum = sum_of_top(overlaps.row(b, g, N, scratch.iou_row), N, topk, scratch.overlaps);
+      for (const Preference& pair : preferred(cost, N, dynamic_k(sum, N, to_nearest), scratch.costs)) {
+        picks[g].push_back(pair.index);
       }
-      const int64_t available = static_cast<int64_t>(scratch.row.size());
-      const int64_t taken = dynamic_k(sum, available, to_nearest);
-      std::partial_sort(scratch.row.begin(), scratch.row.begin() + taken, scratch.row.end());
-      for (int64_t i = 0; i < taken; ++i) picks[g].push_back(scratch.row[i].index);
     }
   });
   std::fill_n(matched_gt, N, kNobody);

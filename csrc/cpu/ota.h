@@ -107,7 +107,7 @@ class OtaImage {
         t.pair_cost.push_back(costs_.cost[p]);
       }
       const int64_t first = inside_begin_[g], count = inside_begin_[g + 1] - first;
-      const T sum = sum_of_top(costs_.overlap.data() + first, count, rule_->region.topk, positive_);
+      const T sum = sum_of_top(costs_.overlap.data() + first, count, rule_->region.topk, overlaps_);
       k_[g] = dynamic_k(sum, scene_->N, false);
       const int64_t pairs = static_cast<int64_t>(t.pair_column.size());
       if (pairs > t.begin.back()) {
@@ -202,7 +202,8 @@ class OtaImage {
   std::vector<int32_t> near_, far_;  // gts that are sparse rows, and dense ones
   std::vector<int32_t> row_of_, anchors_, position_, best_gt_;
   std::vector<uint8_t> marks_;
-  std::vector<T> zeros_, far_cost_, entries_, positive_, best_share_, scratch_;
+  std::vector<T> zeros_, far_cost_, entries_, best_share_, scratch_;
+  Leaders<T, std::greater<T>> overlaps_;
 };
 
 }  // namespace
