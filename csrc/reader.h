@@ -35,6 +35,16 @@ class Reader {
     return scratch.data();
   }
 
+  // Elements (i, rows[0 .. n - 1], k).
+  void gather(int64_t i, const int32_t* rows, int64_t n, int64_t k, T* to) const {
+    if (dtype_ == kDtype<T>) {  // asked once and not for every element
+      const T* data = static_cast<const T*>(data_) + offset(i, 0, k);
+      for (int64_t r = 0; r < n; ++r) to[r] = data[rows[r] * strides_[1]];
+    } else {
+      for (int64_t r = 0; r < n; ++r) to[r] = at(i, rows[r], k);
+    }
+  }
+
  private:
   YOLOX_OPS_INLINE int64_t offset(int64_t i, int64_t j, int64_t k) const {
     return i * strides_[0] + j * strides_[1] + k * strides_[2];

@@ -29,10 +29,15 @@ class Image {
       std::vector<T> scratch;
       for (int64_t i = begin; i < end; ++i) {
         boxes.set(i, load_box(s.pred_boxes.row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));
-        Score<T>& score = scores[i];
-        score.obj = s.objectness_of(b, anchor[i]);
+      }
+      if (s.has_obj) {
+        std::vector<T> logits(end - begin);
+        s.obj_logits.gather(b, &anchor[begin], end - begin, 0, logits.data());
+        simd_objectness(end - begin, logits.data(), &scores.obj_exp[begin], &scores.obj_softplus[begin]);
+      }
+      for (int64_t i = begin; i < end; ++i) {
         const T* logits = s.cls_logits.row(b, anchor[i], s.C, scratch);
-        score.negatives = simd_negatives(logits, s.C, score.obj.exp, s.own());
+        scores.negatives[i] = simd_negatives(logits, s.C, scores.obj_exp[i], s.own());
       }
     });
   }
@@ -41,20 +46,28 @@ class Image {
   const Box<T>& gt_box(int64_t g) const { return scene->gt_boxes[index * scene->G + g]; }
   const Target<T>& target(int64_t g) const { return scene->targets[index * scene->G + g]; }
 
+  int64_t label(int64_t g) const { return scene->labels[index * scene->G + g]; }
+
   // Lays pair (g, candidate) at `slot`.
   void gather(Pairs<T>& pairs, int64_t slot, int64_t g, int64_t candidate) const {
-    const Score<T>& score = scores[candidate];
     pairs.overlap[slot] = iou(gt_box(g), boxes.view()[candidate]);
-    pairs.logit[slot] = scene->logit(index, anchor[candidate], scene->labels[index * scene->G + g]);
-    pairs.negatives[slot] = score.negatives;
-    pairs.obj_exp[slot] = score.obj.exp;
-    pairs.obj_softplus[slot] = score.obj.softplus;
+    pairs.logit[slot] = scene->logit(index, anchor[candidate], label(g));
+    pairs.scores.negatives[slot] = scores.negatives[candidate];
+    pairs.scores.obj_exp[slot] = scores.obj_exp[candidate];
+    pairs.scores.obj_softplus[slot] = scores.obj_softplus[candidate];
   }
 
   // Costs of the first n slots, without penalty.
-  void cost(Pairs<T>& pairs, int64_t n) const {
-    simd_costs(n, pairs.overlap.data(), pairs.logit.data(), pairs.negatives.data(), pairs.obj_exp.data(),
-               pairs.obj_softplus.data(), scene->own(), scene->rule, pairs.cost.data());
+  void cost(Pairs<T>& pairs, int64_t n) const { cost(pairs, n, pairs.scores); }
+
+  // Overlaps and costs of ground truth g with all candidates, each at its own number, without penalty.
+  void cost_row(Pairs<T>& pairs, int64_t g) const {
+    pairs.overlap.resize(size());
+    pairs.logit.resize(size());
+    pairs.cost.resize(size());
+    simd_overlaps(gt_box(g), boxes.view(), size(), pairs.overlap.data());
+    scene->cls_logits.gather(index, anchor.data(), size(), label(g), pairs.logit.data());
+    cost(pairs, size(), scores);
   }
 
   const Scene<T>* scene = nullptr;
@@ -63,9 +76,14 @@ class Image {
   std::vector<int32_t> inside;        // candidates that pay no penalty, gt after gt, ascending within one
   std::vector<int64_t> inside_begin;  // [gts + 1]
   BoxArrays<T> boxes;
-  std::vector<Score<T>> scores;
+  Scores<T> scores;
 
  private:
+  void cost(Pairs<T>& pairs, int64_t n, const Scores<T>& of) const {
+    simd_costs(n, pairs.overlap.data(), pairs.logit.data(), of.negatives.data(), of.obj_exp.data(),
+               of.obj_softplus.data(), scene->own(), scene->rule, pairs.cost.data());
+  }
+
   void find_candidates() {
     marks_.assign((scene->N + 7) / 8 * 8, 0);
     inside.clear();

@@ -49,15 +49,58 @@ YOLOX_OPS_SIMD double simd_negatives(const double* logits, int64_t classes, doub
   return sum_negatives(logits, classes, obj_exp, own);
 }
 
+// e^-o and log(1 + e^-o) of n objectness logits.
+template <class T>
+YOLOX_OPS_INLINE void objectness_loop(int64_t n, const T* __restrict logits, T* __restrict exps,
+                                      T* __restrict softplus) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Objectness<T> obj = objectness(logits[i]);
+    exps[i] = obj.exp;
+    softplus[i] = obj.softplus;
+  }
+}
+
+YOLOX_OPS_SIMD void simd_objectness(int64_t n, const float* logits, float* exps, float* softplus) {
+  objectness_loop(n, logits, exps, softplus);
+}
+YOLOX_OPS_SIMD void simd_objectness(int64_t n, const double* logits, double* exps, double* softplus) {
+  objectness_loop(n, logits, exps, softplus);
+}
+
+template <class T>
+YOLOX_OPS_INLINE void overlap_loop(const Box<T> gt, const BoxView<T> boxes, int64_t n, T* __restrict out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = iou(gt, boxes[i]);
+}
+
+YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, const BoxView<float>& boxes, int64_t n, float* out) {
+  overlap_loop(gt, boxes, n, out);
+}
+YOLOX_OPS_SIMD void simd_overlaps(const Box<double>& gt, const BoxView<double>& boxes, int64_t n, double* out) {
+  overlap_loop(gt, boxes, n, out);
+}
+
+// What anchors bring to their costs (simota.h: Score), one array per member.
+template <class T>
+struct Scores {
+  std::vector<double> negatives;
+  std::vector<T> obj_exp, obj_softplus;  // zeros without objectness
+
+  void resize(int64_t n) {
+    negatives.resize(n);
+    obj_exp.resize(n);
+    obj_softplus.resize(n);
+  }
+};
+
 // Pairs gathered side by side, to be costed as one loop.
 template <class T>
 struct Pairs {
-  std::vector<T> overlap, logit, obj_exp, obj_softplus, cost;
-  std::vector<double> negatives;
+  std::vector<T> overlap, logit, cost;
+  Scores<T> scores;
 
   void resize(int64_t n) {
-    for (auto* v : {&overlap, &logit, &obj_exp, &obj_softplus, &cost}) v->resize(n);
-    negatives.resize(n);
+    for (auto* v : {&overlap, &logit, &cost}) v->resize(n);
+    scores.resize(n);
   }
 };
 

@@ -68,18 +68,21 @@ void pick(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k, int3
   const int64_t inside_count = image.inside_begin[g + 1] - image.inside_begin[g];
   auto& row = scratch.row;
   const auto prefer = [&](int64_t n, const auto& candidate, const auto& penalty) {
-    scratch.pairs.resize(n);
-    for (int64_t i = 0; i < n; ++i) image.gather(scratch.pairs, i, g, candidate(i));
-    image.cost(scratch.pairs, n);
     row.clear();
     for (int64_t i = 0; i < n; ++i) row.emplace_back(scratch.pairs.cost[i] + penalty(i), candidate(i));
     std::partial_sort(row.begin(), row.begin() + k, row.end());
   };
-  if (inside_count >= k) prefer(inside_count, [&](int64_t i) { return inside[i]; }, [](int64_t) { return 0.0; });
+  if (inside_count >= k) {
+    scratch.pairs.resize(inside_count);
+    for (int64_t i = 0; i < inside_count; ++i) image.gather(scratch.pairs, i, g, inside[i]);
+    image.cost(scratch.pairs, inside_count);
+    prefer(inside_count, [&](int64_t i) { return inside[i]; }, [](int64_t) { return 0.0; });
+  }
   // The rare row that reaches beyond its own geometry.
   if (inside_count < k || row[k - 1].rank > 0 || row[k - 1].cost >= least_penalised(image.scene->rule)) {
     scratch.penalty.assign(image.size(), image.scene->rule.outside_penalty);
     for (int64_t i = 0; i < inside_count; ++i) scratch.penalty[inside[i]] = 0.0;
+    image.cost_row(scratch.pairs, g);
     prefer(image.size(), [](int64_t i) { return i; }, [&](int64_t i) { return scratch.penalty[i]; });
   }
   for (int64_t i = 0; i < k; ++i) picks[i] = static_cast<int32_t>(row[i].index);

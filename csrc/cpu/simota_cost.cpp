@@ -15,9 +15,7 @@ template <class T>
 void fill_row(const Image<T>& image, Pairs<T>& pairs, int64_t g, double* cost, T* overlap) {
   const Rule& rule = image.scene->rule;
   const int64_t n = image.size();
-  pairs.resize(n);
-  for (int64_t i = 0; i < n; ++i) image.gather(pairs, i, g, i);
-  image.cost(pairs, n);
+  image.cost_row(pairs, g);
   for (int64_t i = 0; i < n; ++i) {
     cost[image.anchor[i]] = static_cast<double>(pairs.cost[i]) + rule.outside_penalty;
     overlap[image.anchor[i]] = pairs.overlap[i] == pairs.overlap[i] ? pairs.overlap[i] : T(0);
