@@ -27,9 +27,9 @@ def words(name: str) -> str:
 
 
 def random_boxes(*shape: int, seed: int) -> Tensor:
-    """[*shape, 4], corners; 1 to 60 pixels on a canvas of 200."""
+    """[*shape, 4], corners; 1 to 60 pixels on a canvas of 400."""
     generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(*shape, 2, generator=generator) * 200
+    corner = torch.rand(*shape, 2, generator=generator) * 400
     return torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=generator) * 59], -1)
 
 
@@ -112,18 +112,18 @@ def sinkhorn() -> Call:
 
 @workload
 def soft_nms() -> Call:
-    """gaussian, 500 boxes of 5 labels"""
+    """gaussian, 2000 boxes of 5 labels"""
     generator = torch.Generator().manual_seed(0)
-    boxes = random_boxes(500, seed=0)
-    scores, labels = torch.rand(500, generator=generator), torch.randint(5, (500,), generator=generator)
+    boxes = random_boxes(2000, seed=0)
+    scores, labels = torch.rand(2000, generator=generator), torch.randint(5, (2000,), generator=generator)
     return lambda: yolox_ops.soft_nms(boxes, scores, labels)
 
 
 @workload
 def batched_soft_nms() -> Call:
-    """hard, 4 images of 500 boxes of one label"""
+    """hard, 4 images of 2000 boxes of one label"""
     generator = torch.Generator().manual_seed(0)
-    boxes, scores = random_boxes(4, 500, seed=0), torch.rand(4, 500, generator=generator)
+    boxes, scores = random_boxes(4, 2000, seed=0), torch.rand(4, 2000, generator=generator)
     return lambda: yolox_ops.batched_soft_nms(boxes, scores, method="hard")
 
 
