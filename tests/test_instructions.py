@@ -32,14 +32,14 @@ ob=/there/yolox_ops/_C.so
 fl=???
 fn=simota
 0 100
-cfn=helper
-calls=2 0
-0 20
 cob=/lib/x86_64-linux-gnu/libc.so.6
 cfi=???
 cfn=memset
 calls=1 0
 0 1000
+cfn=helper
+calls=2 0
+0 20
 cob=/there/torch/lib/libtorch_cpu.so
 cfn=aoti_torch_empty
 calls=1 0
