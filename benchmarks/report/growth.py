@@ -1,0 +1,94 @@
+"""How the time of an op grows along one axis."""
+
+import math
+from dataclasses import dataclass
+
+from benchmarks.report.results import Measured, Result, Row
+
+LINEAR = 2.1  # growth per doubling that counts as linear: 5 % more is within what runs differ by
+
+
+@dataclass(frozen=True)
+class Step:
+    """The steepest step of a curve: its growth per doubling, with bounds from the quartiles, and where it is."""
+
+    factor: float
+    low: float
+    high: float
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One op along one axis, by value; ours, the floor where there is one, and the peers that ran at the same sizes."""
+
+    op: str
+    axis: str
+    values: tuple[float, ...]
+    ours: tuple[Measured, ...]
+    floors: tuple[float | None, ...]
+    peers: tuple[tuple[Measured, ...], ...]
+
+    @property
+    def steepest(self) -> Step | None:
+        """Of the steps between neighbouring sizes, that of the largest growth; None where no step starts above 2 t0.
+
+        With t0 the time at the smallest size x0, which holds the constant part, a step from x to y grows by 2^p per
+        doubling, p = log((t(y) - t0) / (t(x) - t0)) / log((y - x0) / (x - x0)): exactly 2 for any a + b x.
+        """
+        (x0, *xs), (t0, *ts) = self.values, self.ours
+        steps = []
+        for x, y, small, large in zip(xs, xs[1:], ts, ts[1:], strict=False):
+            if small.median < 2 * t0.median:  # less is a difference of noise
+                continue
+
+            def growth(above: float, below: float, x: float = x, y: float = y) -> float:
+                more, less = max(above - t0.median, 0.0), below - t0.median
+                return (more / less) ** (math.log(2) / math.log((y - x0) / (x - x0))) if less > 0 else math.inf
+
+            factor = growth(large.median, small.median)
+            steps.append(Step(factor, growth(large.q1, small.q3), growth(large.q3, small.q1), x, y))
+        return max(steps, key=lambda step: step.factor, default=None)
+
+    @property
+    def slope(self) -> float:
+        """Of log time over log size, over the upper three sizes."""
+        start = max(0, len(self.values) - 3)
+        rise = math.log(self.ours[-1].median / self.ours[start].median)
+        return rise / math.log(self.values[-1] / self.values[start])
+
+    @property
+    def is_linear(self) -> bool:
+        """No step grows by more than a doubling, as far as the quartiles tell."""
+        return self.steepest is None or self.steepest.low <= LINEAR
+
+    @property
+    def least_ratio(self) -> tuple[float, str, float] | None:
+        """Peer over ours where that is smallest: the ratio, the peer, the size."""
+        ratios = [
+            (peer.median / ours.median, peer.who, value)
+            for value, ours, peers in zip(self.values, self.ours, self.peers, strict=True)
+            for peer in peers
+            if peer.is_alternative
+        ]
+        return min(ratios, default=None)
+
+
+def curves(result: Result) -> list[Curve]:
+    """Every op and axis of the growth table that has two sizes or more. ValueError: a size stands there twice."""
+    rows: dict[tuple[str, str, str], list[Row]] = {}
+    for row in result.of("growth"):
+        rows.setdefault((row.op, row.axis, row.measured.who), []).append(row)
+    found = []
+    for (op, axis, _), points in rows.items():
+        points.sort(key=lambda row: row.value)
+        values = tuple(row.value for row in points)
+        if len(set(values)) < len(values):
+            where = f"got {values} in {result.name}.json"
+            raise ValueError(f"growth of {op} along {axis} must have each size once, {where}")
+        if len(values) > 1:
+            ours = tuple(row.measured for row in points)
+            floors = tuple(row.floor.seconds if row.floor else None for row in points)
+            found.append(Curve(op, axis, values, ours, floors, tuple(row.peers for row in points)))
+    return found
