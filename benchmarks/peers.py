@@ -13,12 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.peers_torchvision import import_torchvision, installed
 from yolox_ops import Assignment
 
 
 def import_head() -> type:
     """YoloxHead of pixeltable-yolox, whose get_assignments is Megvii's. Its package imports torchvision, which does not
-    load beside a CPU build of torch and which the assigner never calls: an empty module stands in."""
+    load beside a CPU build of torch by itself and which the assigner never calls: where it is not installed, an empty
+    module stands in."""
+    if installed():
+        import_torchvision()
     torchvision, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
     torchvision.ops = ops
     torchvision.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)

@@ -1,4 +1,4 @@
-"""The plain torch simota that the benchmarks compare with: its answers are simota's, or the comparison means nothing."""
+"""The plain torch simota that benchmarks compare with: its answers are simota's, or the comparison means nothing."""
 
 import pytest
 import torch
