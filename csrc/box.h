@@ -1,6 +1,8 @@
 // Box arithmetic, once for CPU and CUDA. T is float, double or a dual number (dual.h).
 #pragma once
 
+#include <limits>
+
 #include "numeric.h"
 
 namespace yolox_ops {
@@ -50,6 +52,20 @@ YOLOX_OPS_INLINE Box<T> load_box(const T* p, Format format, Kind kind) {
   Box<T> box = make_box<T>(format, p[0], p[1], p[2], p[3]);
   if (kind == Kind::kCiou) set_angle(box);
   return box;
+}
+
+// The smallest box around two, without area. The hull of no box is empty. What is NaN in `a` does not
+// count.
+struct HullOf {
+  template <class T>
+  YOLOX_OPS_INLINE Box<T> operator()(const Box<T>& a, const Box<T>& b) const {
+    return {smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2), T(0), T(0)};
+  }
+};
+template <class T>
+YOLOX_OPS_INLINE Box<T> empty_hull() {
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  return {inf, inf, -inf, -inf, T(0), T(0)};
 }
 
 // Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box, by its area, NaN. Of

@@ -107,19 +107,6 @@ struct SpatialOrder {
   }
 };
 
-// The smallest box around two, without area. The hull of no box is empty.
-struct HullOf {
-  template <class T>
-  YOLOX_OPS_INLINE Box<T> operator()(const Box<T>& a, const Box<T>& b) const {
-    return {smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2), T(0), T(0)};
-  }
-};
-template <class T>
-YOLOX_OPS_INLINE Box<T> empty_hull() {
-  constexpr T inf = std::numeric_limits<T>::infinity();
-  return {inf, inf, -inf, -inf, T(0), T(0)};
-}
-
 // A hull of doubled centres, for SpatialOrder, and one box more.
 template <class T>
 YOLOX_OPS_INLINE Box<T> span_of(const Box<T>& span, const Box<T>& box) {

@@ -36,6 +36,8 @@ class BoxArrays {
     data_.resize(6 * n);
   }
 
+  int64_t size() const { return n_; }
+
   void set(int64_t i, const Box<T>& box) {
     const T members[6] = {box.x1, box.y1, box.x2, box.y2, box.area, box.angle};
     for (int m = 0; m < 6; ++m) data_[m * n_ + i] = members[m];
