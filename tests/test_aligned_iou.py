@@ -1,7 +1,7 @@
 import pytest
 import torch
 from boxes import ODD_BOXES, random_boxes
-from impls import DTYPES, check_compiles, check_registration, implementations, strided
+from impls import DTYPES, SLOW, check_compiles, check_registration, implementations, strided
 from torch.testing import assert_close
 
 from python_ref.aligned_iou import aligned_iou as reference
@@ -64,13 +64,14 @@ def test_is_the_diagonal_of_pairwise_iou(run, kind):
     assert_close(run(boxes1, boxes2, kind=kind), diagonal, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.plain
 @each_implementation
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_gradients(run, fmt, kind):
     boxes1 = (random_boxes(8, fmt=fmt).double() + torch.rand(8, 4).double() * 0.1).requires_grad_()
     boxes2 = random_boxes(8, fmt=fmt, seed=1).double().requires_grad_()
-    torch.autograd.gradcheck(lambda a, b: run(a, b, fmt=fmt, kind=kind), (boxes1, boxes2))
+    torch.autograd.gradcheck(lambda a, b: run(a, b, fmt=fmt, kind=kind), (boxes1, boxes2), fast_mode=SLOW)
 
 
 @each_implementation
@@ -93,6 +94,7 @@ def test_masked_pairs_pass_back_zero(run):
     assert (boxes1.grad[1] == 0).all() and boxes1.grad.isfinite().all()
 
 
+@pytest.mark.plain
 def test_registration_and_compile():
     for requires_grad in (False, True):
         boxes = random_boxes(5).requires_grad_(requires_grad)

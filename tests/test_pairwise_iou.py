@@ -3,7 +3,7 @@ import torch
 from boxes import ODD_BOXES, random_boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from impls import DTYPES, check_compiles, check_registration, implementations, strided
+from impls import DTYPES, SLOW, check_compiles, check_registration, implementations, strided
 
 from python_ref.pairwise_iou import pairwise_iou as reference
 from python_ref.pairwise_iou import similarity
@@ -128,6 +128,7 @@ def test_more_than_2_to_31_pairs(run):
     torch.testing.assert_close(result[-3:], run(boxes1[-3:], boxes2), rtol=0, atol=0)
 
 
+@pytest.mark.plain
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000), st.sampled_from(KINDS))
 def test_symmetry_and_translation(m, n, seed, kind):
@@ -138,6 +139,7 @@ def test_symmetry_and_translation(m, n, seed, kind):
     assert (result <= 1).all() and (result >= (0 if kind == "iou" else -2)).all()
 
 
+@pytest.mark.plain
 @each_implementation
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("kind", KINDS[:3])
@@ -145,7 +147,7 @@ def test_gradients(run, fmt, kind):
     boxes1 = random_boxes(4, fmt=fmt).double() + torch.rand(4, 4).double() * 0.1
     boxes2 = random_boxes(5, fmt=fmt, seed=1).double()
     inputs = boxes1.requires_grad_(), boxes2.requires_grad_()
-    torch.autograd.gradcheck(lambda a, b: run(a, b, fmt=fmt, kind=kind), inputs)
+    torch.autograd.gradcheck(lambda a, b: run(a, b, fmt=fmt, kind=kind), inputs, fast_mode=SLOW)
 
 
 @each_implementation
@@ -194,6 +196,7 @@ def test_second_derivative_is_refused():
         first.sum().backward()
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_registration(requires_grad):
     boxes1 = random_boxes(2, 5).requires_grad_(requires_grad)
@@ -202,6 +205,7 @@ def test_registration(requires_grad):
     check_registration("pairwise_iou_backward", torch.rand(2, 5, 7), boxes1.detach(), random_boxes(2, 7), "xyxy", "iou")
 
 
+@pytest.mark.plain
 def test_compiles():
     check_compiles(pairwise_iou, random_boxes(3, 5), random_boxes(7, seed=1), kind="giou")
 

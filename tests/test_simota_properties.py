@@ -57,6 +57,7 @@ def test_batch_equals_loop_and_padding_is_nothing(scene):
         assert_close(tuple(simota(*alone)), tuple(t[b : b + 1] for t in result), rtol=0, atol=0)
 
 
+@pytest.mark.plain
 @settings(max_examples=40, deadline=None)
 @given(SCENES, st.integers(0, 10**6))
 def test_permuted_gts_permute_the_answer(scene, seed):
@@ -72,6 +73,7 @@ def test_permuted_gts_permute_the_answer(scene, seed):
     assert torch.equal(permuted.num_fg, result.num_fg)
 
 
+@pytest.mark.plain
 @settings(max_examples=40, deadline=None)
 @given(SCENES, st.integers(-64, 64), st.integers(-64, 64))
 def test_translation_changes_nothing(scene, dx, dy):
@@ -84,6 +86,7 @@ def test_translation_changes_nothing(scene, dx, dy):
     assert torch.equal(simota(*moved).matched_gt, simota(*scene).matched_gt)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("counts", [[3, 0], [5]])
 def test_registration(counts):
     scene = random_scene(counts, size=32)
@@ -92,6 +95,7 @@ def test_registration(counts):
     check_registration("simota", *moved, 2.5, "box_or_center", 1e5, 1.0, 3.0, 1e-7, 10, "nearest")
 
 
+@pytest.mark.plain
 def test_compiles_with_parameters_that_vary():
     scene = random_scene([3, 2], size=32)
 
@@ -104,6 +108,7 @@ def test_compiles_with_parameters_that_vary():
         assert_close(tuple(compiled(*scene, radius=radius, topk=topk)), tuple(expected), rtol=0, atol=0)
 
 
+@pytest.mark.plain
 def test_compiles_and_detaches():
     scene = random_scene([3, 0, 4], size=32)
     check_compiles(simota, *scene)

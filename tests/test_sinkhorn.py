@@ -202,6 +202,7 @@ def test_largest_problem(run, request):
     assert_close(run(cost, supply, demand, iterations=4).double(), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.plain
 @each_implementation
 def test_agrees_with_pot(run):
     cost, supply, demand = problem(B=3, M=8, N=60, scale=2)
@@ -211,6 +212,7 @@ def test_agrees_with_pot(run):
     assert_close(plan, torch.stack(expected), rtol=0, atol=1e-5)
 
 
+@pytest.mark.plain
 @each_implementation
 def test_tends_to_the_exact_transport(run):
     """The less entropy, the closer to the least cost there is, from above."""
@@ -257,10 +259,12 @@ def test_masses_that_are_none(bad):
         sinkhorn(cost, supply, demand)
 
 
+@pytest.mark.plain
 def test_registration():
     for tensors in (problem(), [t.double() for t in problem()], [t.half() for t in problem()]):
         check_registration("sinkhorn", *tensors, 0.1, 5, 0.0)
 
 
+@pytest.mark.plain
 def test_compiles():
     check_compiles(lambda *t: sinkhorn(*t, iterations=5), *problem())
