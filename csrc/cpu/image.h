@@ -11,8 +11,6 @@
 namespace yolox_ops {
 namespace {
 
-// Candidates that are looked at together, and hulls of such.
-constexpr int64_t kBlock = 16;
 // Candidates that are worth a thread of their own.
 constexpr int64_t kCandidateGrain = 256;
 
@@ -25,8 +23,7 @@ class Image {
     index = b;
     gts = s.counts[b];
     find_candidates();
-    hulls.resize((size() + kBlock * kBlock - 1) / (kBlock * kBlock) * kBlock);
-    boxes.resize(hull_count() * kBlock);
+    boxes.resize(size());
     scores.resize(size());
     torch::stable::parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
       std::vector<T> scratch;
@@ -43,14 +40,12 @@ class Image {
         scores.negatives[i] = simd_negatives(logits, s.C, scores.obj_exp[i], s.own());
       }
     });
-    find_hulls();
   }
 
   int64_t size() const { return static_cast<int64_t>(anchor.size()); }
   const Box<T>& gt_box(int64_t g) const { return scene->gt_boxes[index * scene->G + g]; }
   const Target<T>& target(int64_t g) const { return scene->targets[index * scene->G + g]; }
 
-  int64_t hull_count() const { return hulls.size(); }
   int64_t label(int64_t g) const { return scene->labels[index * scene->G + g]; }
 
   // Lays pair (g, candidate) at `slot`.
@@ -80,23 +75,13 @@ class Image {
   std::vector<int32_t> anchor;        // the candidates, ascending
   std::vector<int32_t> inside;        // candidates that pay no penalty, gt after gt, ascending within one
   std::vector<int64_t> inside_begin;  // [gts + 1]
-  BoxArrays<T> boxes;                 // of the candidates, and as many of nothing as fill the last blocks
-  BoxArrays<T> hulls;                 // of each kBlock boxes that follow one another, in a number that kBlock divides
+  BoxArrays<T> boxes;
   Scores<T> scores;
 
  private:
   void cost(Pairs<T>& pairs, int64_t n, const Scores<T>& of) const {
     simd_costs(n, pairs.overlap.data(), pairs.logit.data(), of.negatives.data(), of.obj_exp.data(),
                of.obj_softplus.data(), scene->own(), scene->rule, pairs.cost.data());
-  }
-
-  void find_hulls() {
-    for (int64_t i = size(); i < boxes.size(); ++i) boxes.set(i, empty_hull<T>());
-    for (int64_t block = 0; block < hull_count(); ++block) {
-      Box<T> hull = empty_hull<T>();
-      for (int64_t i = block * kBlock; i < (block + 1) * kBlock; ++i) hull = HullOf()(boxes.view()[i], hull);
-      hulls.set(block, hull);
-    }
   }
 
   void find_candidates() {

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
+#include "box_pool.h"
 #include "image.h"
 #include "parallel.h"
 
@@ -10,49 +10,6 @@ namespace {
 
 // Ground truths, and anchors in conflict, that are worth a thread of their own.
 constexpr int64_t kGrain = 8;
-// Sum of the q largest overlaps of `gt` with boxes, the largest first; `top` holds q values. A hull is of the kBlock
-// boxes that follow one another.
-template <class T>
-YOLOX_OPS_INLINE T sum_of_top(const Box<T> gt, const BoxView<T> boxes, const BoxView<T> hulls, int64_t hull_count,
-                              T* top, int64_t q) {
-  std::fill_n(top, q, T(0));
-  for (int64_t first = 0; first < hull_count; first += kBlock) {
-    uint32_t meeting = 0;
-#pragma GCC unroll 1
-    for (int64_t i = 0; i < kBlock; ++i) {
-      const Box<T> hull = hulls[first + i];
-      const bool meets = (hull.x1 < gt.x2) & (gt.x1 < hull.x2) & (hull.y1 < gt.y2) & (gt.y1 < hull.y2);
-      meeting |= static_cast<uint32_t>(meets) << i;
-    }
-    for (; meeting; meeting &= meeting - 1) {
-      const int64_t at = (first + std::countr_zero(meeting)) * kBlock;
-      T overlap[kBlock];
-      int hit = 0;
-#pragma GCC unroll 1
-      for (int64_t i = 0; i < kBlock; ++i) {
-        overlap[i] = iou(gt, boxes[at + i]);
-        hit |= overlap[i] > top[q - 1];
-      }
-      for (int64_t i = 0; hit && i < kBlock; ++i) {
-        if (!(overlap[i] > top[q - 1])) continue;
-        int64_t place = q - 1;
-        for (; place > 0 && top[place - 1] < overlap[i]; --place) top[place] = top[place - 1];
-        top[place] = overlap[i];
-      }
-    }
-  }
-  return std::accumulate(top, top + q, T(0));
-}
-
-YOLOX_OPS_SIMD float simd_sum_of_top(const Box<float>& gt, const BoxView<float>& boxes, const BoxView<float>& hulls,
-                                     int64_t hull_count, float* top, int64_t q) {
-  return sum_of_top(gt, boxes, hulls, hull_count, top, q);
-}
-YOLOX_OPS_SIMD double simd_sum_of_top(const Box<double>& gt, const BoxView<double>& boxes, const BoxView<double>& hulls,
-                                      int64_t hull_count, double* top, int64_t q) {
-  return sum_of_top(gt, boxes, hulls, hull_count, top, q);
-}
-
 // What one thread needs to match ground truths or settle conflicts.
 template <class T>
 struct Scratch {
@@ -65,6 +22,7 @@ struct Scratch {
 template <class T>
 struct Matching {
   Image<T> image;
+  BoxPool<T> pool;                  // the candidates' boxes
   std::vector<int32_t> picks;       // [gts, q], the candidates that a ground truth takes
   std::vector<int32_t> pick_count;  // [gts]
   std::vector<int32_t> owner;       // [candidates], a ground truth, kNobody or kSeveral
@@ -107,12 +65,12 @@ void pick_all(Matching<T>& m) {
   const int64_t q = std::min(image.scene->rule.topk, image.size());
   m.picks.resize(image.gts * q);
   m.pick_count.resize(image.gts);
+  m.pool.fill(image.boxes.view(), image.size());
   torch::stable::parallel_for(0, image.gts, kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     scratch.top.resize(q);
     for (int64_t g = begin; g < end; ++g) {
-      const T sum = simd_sum_of_top(image.gt_box(g), image.boxes.view(), image.hulls.view(), image.hull_count(),
-                                    scratch.top.data(), q);
+      const T sum = m.pool.sum_of_top(image.gt_box(g), scratch.top.data(), q);
       const int64_t k = dynamic_k(sum, q, image.scene->rule.to_nearest);
       if (k > 0) pick(image, scratch, g, k, &m.picks[g * q]);
       m.pick_count[g] = static_cast<int32_t>(k);
