@@ -53,7 +53,9 @@ class BoxTree {
 
   YOLOX_OPS_INLINE int64_t size() const { return size_; }
 
-  YOLOX_OPS_INLINE Lead<T> lead() const { return lead_of(flat() ? nodes_.get() : tops_.get(), top_count()); }
+  YOLOX_OPS_INLINE Lead<T> lead() const {
+    return flat() ? lead_of(nodes_.get(), node_count()) : lead_of(tops_.get(), top_count());
+  }
 
   // Removes a box and returns it; lead() knows of it after decay().
   YOLOX_OPS_INLINE Box<T> take(Word<T> index) {
@@ -80,7 +82,7 @@ class BoxTree {
   template <class Weight>
   YOLOX_OPS_INLINE void decay(const Box<T>& chosen, T limit, T floor, const Weight& weight) {
     if (flat()) {
-      decay_node(0, chosen, limit, floor, weight);
+      for (int64_t n = 0; n < node_count(); ++n) decay_node(n, chosen, limit, floor, weight);
       return;
     }
     for (int64_t t = 0; t < top_count(); ++t) {
@@ -96,8 +98,8 @@ class BoxTree {
 
   YOLOX_OPS_INLINE int64_t top_count() const { return (node_count() + kFan - 1) / kFan; }
 
-  // One node needs none above it.
-  YOLOX_OPS_INLINE bool flat() const { return size_ <= kFan * kFan; }
+  // A few nodes are sooner looked at than nodes above them.
+  YOLOX_OPS_INLINE bool flat() const { return size_ <= 4 * kFan * kFan; }
 
   // True if a score changed.
   template <class Weight>
