@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH := .venv-bench/bin
 PYTEST := -q -n 2 --dist loadgroup
 # What a sanitized library needs in the process that loads it. Python itself leaks by design. Lines are all that a report
 # names; variables too (-g) would more than double the time of the build.
@@ -9,7 +10,7 @@ SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recov
 SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
-.PHONY: demo build peers test emulated lint bench gpu audit sanitize clean
+.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
@@ -51,9 +52,30 @@ lint: .venv/ready
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files --cached --others --exclude-standard csrc)
 	$(BIN)/mypy
 
-# Every case verifies its answer before it is timed.
-bench: build peers
-	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,iqr,rounds --benchmark-json=build/bench.json
+# The benchmarks have an environment of their own, with all peers that can be had.
+.venv-bench/ready: requirements-dev.txt requirements-peers.txt requirements-bench.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/pip install -q -r requirements-dev.txt
+	$(BENCH)/pip install -q --no-deps -r requirements-peers.txt -r requirements-bench.txt
+	touch $@
+
+# Every case verifies its answer before it is timed. The result is named after the machine.
+bench: .venv-bench/ready
+	$(BENCH)/pip install -q --no-build-isolation --no-deps -e .
+	$(BENCH)/python -m pytest -q benchmarks --benchmark-columns=median,iqr,rounds \
+	  --benchmark-json="benchmarks/results/$$($(BENCH)/python -m benchmarks.machine).json"
+
+# benchmarks/REPORT.md, its charts and README's section on speed, from the results in benchmarks/results/.
+report: build
+	$(BIN)/python -m benchmarks.report
+
+# Two results side by side: make bench-compare A=old.json B=new.json
+bench-compare: build
+	$(BIN)/python -m benchmarks.compare "$(A)" "$(B)"
+
+# Instructions of a call of every op, as valgrind counts them, beside their record; OPTIONS=--record renews that.
+instructions: build
+	$(BIN)/python -m benchmarks.instructions $(OPTIONS)
 
 # What needs a GPU, with the Python that is there and no network: make gpu OUT=dir [PARTS="build test sanitize bench"].
 gpu:

@@ -1,48 +1,70 @@
-"""aligned_iou, forward and backward of CIoU for 100,000 pairs, beside the same formula in torch operations."""
-
-import math
+"""aligned_iou, 1 - CIoU forward, and forward with backward, beside torchvision's complete_box_iou_loss."""
 
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import floors
+from benchmarks.peers_iou import torchvision_aligned_ciou as torchvision_ciou
+from benchmarks.sweeps import sweep
 from yolox_ops import aligned_iou
 
-torch.set_num_threads(2)
-PAIRS = 100_000
 
-
-def random_boxes(seed: int) -> Tensor:
+def random_boxes(pairs: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(PAIRS, 2, generator=generator) * 60
-    return torch.cat([corner, corner + 1 + torch.rand(PAIRS, 2, generator=generator) * 60], -1)
+    corner = torch.rand(pairs, 2, generator=generator) * 60
+    return torch.cat([corner, corner + 1 + torch.rand(pairs, 2, generator=generator) * 60], -1)
 
 
-def torch_ciou(a: Tensor, b: Tensor) -> Tensor:
-    inter = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(-1)
-    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
-    iou = inter / (size_a.prod(-1) + size_b.prod(-1) - inter)
-    hull = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
-    centre = ((a[:, :2] + a[:, 2:]) - (b[:, :2] + b[:, 2:])) / 2
-    turn = torch.atan2(size_b[:, 0], size_b[:, 1]) - torch.atan2(size_a[:, 0], size_a[:, 1])
-    v = 4 / math.pi**2 * turn**2
-    alpha = (v / (1 - iou + v)).detach()
-    return iou - centre.square().sum(-1) / hull.square().sum(-1) - alpha * v
+def theirs(a: Tensor, b: Tensor) -> Tensor:
+    return torchvision_ciou(a, b)()
 
 
-def step(function) -> tuple[Tensor, Tensor, Tensor]:
-    a, b = random_boxes(0).requires_grad_(), random_boxes(1).requires_grad_()
+def ours(a: Tensor, b: Tensor) -> Tensor:
+    return 1 - aligned_iou(a, b, kind="ciou")
+
+
+def step(function, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    a, b = a.clone().requires_grad_(), b.clone().requires_grad_()
     value = function(a, b)
     value.sum().backward()
     return value.detach(), a.grad, b.grad
 
 
-def ours(a: Tensor, b: Tensor) -> Tensor:
-    return aligned_iou(a, b, kind="ciou")
+def calls(pairs: int, backward: bool):
+    """Ours, torchvision's, and what was verified."""
+    a, b = random_boxes(pairs, 0), random_boxes(pairs, 1)
+    torch.testing.assert_close(step(ours, a, b), step(theirs, a, b), rtol=1e-3, atol=1e-4)
+    run = step if backward else lambda function, *boxes: function(*boxes)
+    verified = "values and gradients within 1e-3 of torchvision's"
+    return lambda: run(ours, a, b), lambda: run(theirs, a, b), verified
 
 
-@pytest.mark.benchmark(group="aligned_iou CIoU, 100,000 pairs, forward and backward")
-@pytest.mark.parametrize("function", [ours, torch_ciou], ids=["yolox_ops", "torch"])
-def test_step(benchmark, function):
-    torch.testing.assert_close(step(ours), step(torch_ciou), rtol=1e-3, atol=1e-4)
-    benchmark(step, function)
+@pytest.mark.parametrize("backward", [True, False], ids=["backward", "forward"])
+@pytest.mark.parametrize("pairs", [100_000, 1000])
+def test_peers(race, pairs, backward):
+    call, peer, verified = calls(pairs, backward)
+    race(
+        call,
+        {"torchvision": peer},
+        op="aligned_iou",
+        case=f"{pairs:,} pairs, CIoU" + (", forward and backward" if backward else ""),
+        verified=verified,
+        work=floors.aligned_iou(pairs, backward),
+        counted=["torchvision"],
+    )
+
+
+@sweep(pairs=(1000, 4000, 16_000, 64_000, 256_000, 1_024_000))
+def test_growth(race, axis, value):
+    call, _, verified = calls(value, False)
+    race(
+        call,
+        table="growth",
+        op="aligned_iou",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verified,
+        work=floors.aligned_iou(value, False),
+    )

@@ -1,45 +1,65 @@
-"""dynamic_k_match beside Megvii's simota_matching, on the cost matrices of a batch at 640 x 640."""
+"""dynamic_k_match beside Megvii's simota_matching, on the cost matrices of a batch: C = 80."""
+
+import functools
 
 import pytest
 import torch
+from torch import Tensor
 
+from benchmarks import floors
 from benchmarks.peers import Megvii
-from benchmarks.scenes import scene
+from benchmarks.scenes import Scene, scene
+from benchmarks.sweeps import sweep
 from yolox_ops import dynamic_k_match, simota_cost
 
-torch.set_num_threads(2)
-COUNTS = [50] * 4
-ARGS = scene(COUNTS)
-COST, IOU = simota_cost(*ARGS)
-GROUP = "dynamic_k_match B=4 gts=50"
 
-
-def megvii_matching() -> list:
+def megvii_matching(args: Scene, costs: Tensor, ious: Tensor) -> list:
     """Megvii matches an image on its candidates alone, and turns the mask of candidates into that of positives."""
-    head, answers = Megvii(*ARGS).head, []
-    for b, count in enumerate(COUNTS):
-        mask = COST[b].isfinite().any(0)
-        cost, iou = COST[b][:, mask].float(), IOU[b][:, mask]
-        answers.append((head.simota_matching(cost, iou, ARGS[6][b], count, mask), mask))
+    head, answers = Megvii(*args).head, []
+    for b, count in enumerate(args[7].tolist()):
+        mask = costs[b].isfinite().any(0)
+        cost, iou = costs[b][:, mask].float(), ious[b][:, mask]
+        answers.append((head.simota_matching(cost, iou, args[6][b], count, mask), mask))
     return answers
 
 
-def verify() -> None:
-    result = dynamic_k_match(COST, IOU)
-    for b, ((num_fg, _, ious, gts), mask) in enumerate(megvii_matching()):
+def verify(args: Scene, cost: Tensor, iou: Tensor) -> str:
+    result = dynamic_k_match(cost, iou)
+    for b, ((num_fg, _, ious, gts), mask) in enumerate(megvii_matching(args, cost, iou)):
         assert num_fg == result.num_fg[b]
         assert torch.equal(mask, result.fg_mask[b])
         assert (gts != result.matched_gt[b, mask]).sum() <= 1
         torch.testing.assert_close(ious, result.matched_iou[b, mask])
+    return "equal to Megvii's but for at most one conflict an image"
 
 
-@pytest.mark.benchmark(group=GROUP)
-def test_yolox_ops(benchmark):
-    verify()
-    benchmark(dynamic_k_match, COST, IOU)
+@pytest.mark.parametrize(("images", "objects"), [(4, 50), (16, 8)])
+def test_peers(race, images, objects):
+    args = scene([objects] * images)
+    cost, iou = simota_cost(*args)
+    race(
+        functools.partial(dynamic_k_match, cost, iou),
+        {"Megvii YOLOX, loop": functools.partial(megvii_matching, args, cost, iou)},
+        op="dynamic_k_match",
+        case=f"B={images}, {objects} objects",
+        verified=verify(args, cost, iou),
+        work=floors.dynamic_k_match(cost, iou),
+        counted=["Megvii YOLOX, loop"],
+    )
 
 
-@pytest.mark.benchmark(group=GROUP)
-def test_megvii(benchmark):
-    verify()
-    benchmark(megvii_matching)
+@sweep(B=(1, 2, 4, 8, 16), G=(4, 8, 16, 32, 64), N=(2100, 8400, 33600))
+def test_growth(race, axis, value):
+    size = {2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
+    args = scene([value if axis == "G" else 8] * (value if axis == "B" else 4), size=size)
+    cost, iou = simota_cost(*args)
+    race(
+        functools.partial(dynamic_k_match, cost, iou),
+        table="growth",
+        op="dynamic_k_match",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verify(args, cost, iou),
+        work=floors.dynamic_k_match(cost, iou),
+    )

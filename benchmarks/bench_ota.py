@@ -1,72 +1,99 @@
 """ota beside simota and beside Megvii's rule as dense torch operations, and a training step with each of the first two:
-640 x 640, C = 80, float32, 2 threads."""
+C = 80, float32."""
 
 import functools
 import random
-import statistics
-import time
 
 import pytest
 import torch
 
+from benchmarks import floors
 from benchmarks.bench_yolox_loss import step
 from benchmarks.peers_ota import megvii_ota
-from benchmarks.scenes import scene, undecoded
-from yolox_ops import ota, simota, yolox_loss
+from benchmarks.scenes import Scene, scene, undecoded
+from benchmarks.sweeps import sweep
+from yolox_ops import Assignment, ota, simota, yolox_loss
 from yolox_ops.yolox import yolox_s
 from yolox_ops.yolox.assigners import ota as ota_in_order
 
-torch.set_num_threads(2)
 DRAW = random.Random(0)
-CASES = {
-    "B=16 gts=1..50": [DRAW.randint(1, 50) for _ in range(16)],
-    "B=16 gts=50": [50] * 16,
-    "B=1 gts=574": [574],
-}
-SCENES = {case: scene(counts) for case, counts in CASES.items()}
+TO_50 = [DRAW.randint(1, 50) for _ in range(16)]
+CASES = {"B=16, 1 to 50 objects": TO_50, "B=16, 50 objects": [50] * 16, "B=1, 574 objects": [574]}
 
 
-def ota_arguments(case: str) -> tuple[torch.Tensor, ...]:
-    pred_boxes, cls_logits, _, *rest = SCENES[case]
-    return pred_boxes, cls_logits, *rest
+def arguments(args: Scene) -> Scene:
+    """Of ota, which are simota's without obj_logits."""
+    return *args[:2], *args[3:]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_simota(benchmark, case):
-    """Of which tests/ and bench_simota.py verify the answer."""
-    benchmark.group = f"ota {case}"
-    benchmark(simota, *SCENES[case])
+def megvii_images(args: Scene, images: list[int], iterations: int) -> Assignment:
+    """Megvii's rule in float64 on some images of the batch."""
+    pred_boxes, cls_logits, points, strides, *gts = args
+    chosen = pred_boxes[images], cls_logits[images], points, strides, *(t[images] for t in gts)
+    return megvii_ota(*(t.double() if t.is_floating_point() else t for t in chosen), iterations=iterations)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.01])
-@pytest.mark.parametrize("case", CASES)
-def test_ota(benchmark, case, tolerance):
-    """Verified: the assignment of Megvii's rule in float64, but for one near-tie in 1000 positives; with a tolerance,
-    for one anchor in 100."""
-    benchmark.group = f"ota {case}"
-    args = ota_arguments(case)
-    ours = ota(*args, tolerance=tolerance)
-    theirs = megvii_ota(*(t.double() if t.is_floating_point() else t for t in args))
-    different = int((ours.matched_gt != theirs.matched_gt).sum())
-    assert different <= 1 + int(ours.num_fg.sum()) * (1e-2 if tolerance else 1e-3), f"{different} anchors differ"
-    benchmark(functools.partial(ota, tolerance=tolerance), *args)
+def verify(args: Scene, tolerance: float = 0.0, iterations: int = 50) -> str:
+    """The first and the last image; tests/ hold that an image's answer does not depend on its batch."""
+    found, images = ota(*args, tolerance=tolerance, iterations=iterations), sorted({0, len(args[0]) - 1})
+    different = int((found.matched_gt[images] != megvii_images(args, images, iterations).matched_gt).sum())
+    positives = int(found.num_fg[images].sum())
+    assert different <= 1 + positives * (1e-2 if tolerance else 1e-3), f"{different} anchors differ"
+    return f"equal to Megvii's rule in float64 in all but {different} of {positives} positives"
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_megvii(benchmark, case):
-    benchmark.group = f"ota {case}"
-    benchmark.pedantic(megvii_ota, ota_arguments(case), rounds=2)
+def test_peers(race, case):
+    inputs = scene(CASES[case])
+    args = arguments(inputs)
+    verify(args, tolerance=0.01)
+    race(
+        functools.partial(ota, *args),
+        {
+            "simota": functools.partial(simota, *inputs),
+            "ota, tolerance=0.01": functools.partial(ota, *args, tolerance=0.01),
+            "Megvii's rule, torch": functools.partial(megvii_ota, *args),
+        },
+        op="ota",
+        case=case,
+        verified=verify(args),
+        work=floors.ota(inputs),
+        counted=["Megvii's rule, torch"],
+    )
+
+
+@sweep(
+    B=(1, 2, 4, 8, 16, 32, 64),
+    G=(8, 16, 32, 64, 128, 256, 512),
+    N=(2100, 8400, 33600),
+    C=(20, 80, 320),
+    iterations=(25, 50, 100, 200),
+)
+def test_growth(race, axis, value):
+    images = value if axis == "B" else 1 if axis == "G" else 4
+    size = {2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
+    inputs = scene([value if axis == "G" else 16] * images, value if axis == "C" else 80, size)
+    args, iterations = arguments(inputs), value if axis == "iterations" else 50
+    race(
+        functools.partial(ota, *args, iterations=iterations),
+        table="growth",
+        op="ota",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verify(args, iterations=iterations),
+        work=floors.ota(inputs, iterations),
+    )
 
 
 @pytest.mark.parametrize("counts", [(1, 20), (50, 100)], ids=["gts=1,20", "gts=50,100"])
-def test_training_step(benchmark, counts):
-    """YOLOX-S, B = 2; a step with simota before each with ota."""
-    benchmark.group = f"training step of yolox_s B=2 gts={counts}"
+def test_training_step(race, counts):
+    """YOLOX-S, B = 2; a step with each takes turns."""
     torch.manual_seed(0)
     model, images = yolox_s(), torch.rand(2, 3, 640, 640) * 255
-    pred_boxes, cls_logits, obj_logits, points, strides, *gts = scene(list(counts))
+    inputs = scene(list(counts))
+    pred_boxes, cls_logits, obj_logits, points, strides, *gts = inputs
     outputs = undecoded(pred_boxes, points, strides), cls_logits, obj_logits
-    simota_seconds = []
 
     def step_with(assigner):
         def loss(p):
@@ -75,14 +102,10 @@ def test_training_step(benchmark, counts):
 
         return step(model, images, outputs, loss)
 
-    def simota_step() -> None:
-        start = time.perf_counter()
-        step_with(simota)
-        simota_seconds.append(time.perf_counter() - start)
-
-    step_with(ota_in_order)
-    benchmark.pedantic(step_with, (ota_in_order,), setup=simota_step, rounds=15)
-    benchmark.extra_info.update(
-        simota_ms=round(statistics.median(simota_seconds) * 1e3, 1),
-        ota_to_simota=round(benchmark.stats["median"] / statistics.median(simota_seconds), 4),
+    race(
+        functools.partial(step_with, ota_in_order),
+        {"with simota": functools.partial(step_with, simota)},
+        op="training step",
+        case=f"YOLOX-S with ota, B=2, {counts[0]} and {counts[1]} objects",
+        verified=verify(arguments(inputs)),
     )

@@ -1,45 +1,76 @@
-"""pairwise_iou, 5000 x 5000 float32 boxes, beside powerboxes and beside filling a fresh tensor of the same size."""
+"""pairwise_iou beside other codes, and beside filling a fresh tensor of its result's size; float32."""
 
-import numpy as np
-import powerboxes
+import functools
+
 import pytest
 import torch
+from torch import Tensor
 
+from benchmarks import floors
+from benchmarks.peers_iou import IS_DISTANCE, PAIRWISE, torchvision_ciou, torchvision_giou
+from benchmarks.sweeps import sweep
 from python_ref.pairwise_iou import pairwise_iou as reference
 from yolox_ops import pairwise_iou
 
-torch.set_num_threads(2)
-SIZE = 5000
 
-
-def random_boxes(n: int, seed: int) -> torch.Tensor:
+def random_boxes(n: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(n, 2, generator=generator) * 600
     return torch.cat([corner, corner + 1 + torch.rand(n, 2, generator=generator) * 60], -1)
 
 
-BOXES1, BOXES2 = random_boxes(SIZE, 0), random_boxes(SIZE, 1)
-
-
-def verify(matrix: torch.Tensor, kind: str = "iou") -> None:
-    expected = torch.tensor(reference(BOXES1[:50].tolist(), BOXES2[-50:].tolist(), kind=kind))
+def verify(boxes1: Tensor, boxes2: Tensor, matrix: Tensor, kind: str = "iou") -> str:
+    expected = torch.tensor(reference(boxes1[:50].tolist(), boxes2[-50:].tolist(), kind=kind))
     torch.testing.assert_close(matrix[:50, -50:].float(), expected, rtol=1e-4, atol=1e-5)
+    return "a corner of 50 x 50 equal to the reference"
 
 
-@pytest.mark.benchmark(group="pairwise_iou 5000x5000")
-@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
-def test_yolox_ops(benchmark, kind):
-    verify(pairwise_iou(BOXES1, BOXES2, kind=kind), kind)
-    benchmark(pairwise_iou, BOXES1, BOXES2, kind=kind)
+@pytest.mark.parametrize("size", [5000, 1000, 100])
+def test_peers(race, size):
+    boxes1, boxes2 = random_boxes(size, 0), random_boxes(size, 1)
+    answer = pairwise_iou(boxes1, boxes2)
+    verified = verify(boxes1, boxes2, answer)
+    calls = {name: prepare(boxes1, boxes2) for name, prepare in PAIRWISE.items()}
+    for name, call in calls.items():
+        theirs = torch.as_tensor(call()).float()
+        torch.testing.assert_close(1 - theirs if name in IS_DISTANCE else theirs, answer, rtol=1e-4, atol=1e-5)
+    race(
+        functools.partial(pairwise_iou, boxes1, boxes2),
+        {**calls, "filling a fresh tensor": lambda: torch.empty(size, size).fill_(1.0)},
+        op="pairwise_iou",
+        case=f"{size} x {size}",
+        verified=f"{verified}; every other code's matrix within 1e-4",
+        work=floors.pairwise_iou(size, size),
+        counted=["torchvision", "mmdet"],
+    )
 
 
-@pytest.mark.benchmark(group="pairwise_iou 5000x5000")
-def test_fill_a_fresh_tensor(benchmark):
-    benchmark(lambda: torch.empty(SIZE, SIZE).fill_(1.0))
+@pytest.mark.parametrize(("kind", "prepare"), [("giou", torchvision_giou), ("ciou", torchvision_ciou)])
+def test_kinds(race, kind, prepare):
+    boxes1, boxes2 = random_boxes(2000, 0), random_boxes(2000, 1)
+    answer, call = pairwise_iou(boxes1, boxes2, kind=kind), prepare(boxes1, boxes2)
+    torch.testing.assert_close(call(), answer, rtol=1e-4, atol=1e-5)
+    race(
+        functools.partial(pairwise_iou, boxes1, boxes2, kind=kind),
+        {"torchvision": call},
+        op="pairwise_iou",
+        case=f"2000 x 2000, {kind.replace('iou', 'IoU')}",
+        verified=verify(boxes1, boxes2, answer, kind) + "; torchvision's matrix within 1e-4",
+        work=floors.pairwise_iou(2000, 2000),
+        counted=["torchvision"],
+    )
 
 
-@pytest.mark.benchmark(group="pairwise_iou 5000x5000")
-def test_powerboxes(benchmark):
-    array1, array2 = BOXES1.numpy(), BOXES2.numpy()
-    verify(torch.from_numpy(1 - powerboxes.parallel_iou_distance(array1, array2).astype(np.float32)))
-    benchmark(powerboxes.parallel_iou_distance, array1, array2)
+@sweep(M=(64, 256, 1024, 4096, 16_384))
+def test_growth(race, axis, value):
+    boxes1, boxes2 = random_boxes(value, 0), random_boxes(2000, 1)
+    race(
+        functools.partial(pairwise_iou, boxes1, boxes2),
+        table="growth",
+        op="pairwise_iou",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verify(boxes1, boxes2, pairwise_iou(boxes1, boxes2)),
+        work=floors.pairwise_iou(value, 2000),
+    )

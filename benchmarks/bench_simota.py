@@ -1,41 +1,127 @@
-"""simota beside Megvii's per-image loop: 640 x 640, C = 80, float32, 2 threads."""
+"""simota beside Megvii's per-image loop, beside batched torch operations, eager and compiled, and beside two batched
+assigners of other rules: C = 80, float32."""
 
+import functools
 import random
 
 import pytest
-import torch
 
+from benchmarks import floors
+from benchmarks.memory import peak_bytes
+from benchmarks.parity import lists
 from benchmarks.peers import Megvii
-from benchmarks.scenes import scene
-from yolox_ops import simota
+from benchmarks.peers_batched import SuperGradients, TaskAligned
+from benchmarks.peers_torch import compiled_simota, simota_torch
+from benchmarks.scenes import Scene, aerial_scene, coco_counts, scene
+from benchmarks.sweeps import sweep
+from python_ref.exactness import check_matching
+from python_ref.simota_cost import simota_cost
+from yolox_ops import Assignment, simota
 
-torch.set_num_threads(2)
 DRAW = random.Random(0)
+TO_50, TO_100 = ([DRAW.randint(1, most) for _ in range(16)] for most in (50, 100))
 CASES = {
-    "B=16 gts=1..50": [DRAW.randint(1, 50) for _ in range(16)],
-    "B=16 gts=1..100": [DRAW.randint(1, 100) for _ in range(16)],
-    "B=1 gts=574": [574],
+    "B=16, 1 to 50 objects": lambda: scene(TO_50),
+    "B=16, COCO's number of objects": lambda: scene(coco_counts(16)),
+    "B=1, an aerial image of 574 trees": aerial_scene,
+    "B=16, 1 to 100 objects": lambda: scene(TO_100),
+    "B=64, COCO's number of objects": lambda: scene(coco_counts(64)),
+    "B=1, 574 objects, 80 classes": lambda: scene([574]),
+    "B=1, 1 object": lambda: scene([1]),
 }
-SCENES = {case: scene(counts) for case, counts in CASES.items()}
 
 
-def verified(case: str) -> Megvii:
-    """The peer, after its answer and ours have been found equal but for one near-tie in 10,000 positives."""
-    megvii = Megvii(*SCENES[case])
-    ours, theirs = simota(*SCENES[case]), megvii.assignment()
-    different = int((ours.matched_gt != theirs.matched_gt).sum())
-    assert different <= 1 + int(ours.num_fg.sum()) // 10_000, f"{different} anchors differ"
-    return megvii
+def compare(ours: Assignment, theirs: Assignment, whose: str) -> str:
+    """Equal but for one near-tie in 10,000 positives (tests/ and benchmarks/parity.py look at these)."""
+    different, positives = int((ours.matched_gt != theirs.matched_gt).sum()), int(ours.num_fg.sum())
+    assert different <= 1 + positives // 10_000, f"{different} anchors differ"
+    return f"equal to {whose} in all but {different} of {positives} positives"
+
+
+def verify(args: Scene, peers: list[Assignment]) -> str:
+    """Against the peers, of which the first is Megvii's. Where objects are so small that ties are everywhere, against
+    the reference."""
+    ours = simota(*args)
+    if args[1].shape[2] > 1:
+        for peer in peers[1:]:
+            compare(ours, peer, "torch's")
+        return compare(ours, peers[0], "Megvii's")
+    check_matching(ours.matched_gt[0].tolist(), *simota_cost(*lists(args)))
+    different = int((ours.matched_gt != peers[0].matched_gt).sum())
+    return f"equal to the reference but for near-ties; Megvii's differs on {different} of {int(ours.num_fg)} positives"
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_yolox_ops(benchmark, case):
-    benchmark.group = f"simota {case}"
-    verified(case)
-    benchmark(simota, *SCENES[case])
+def test_peers(race, case):
+    args = CASES[case]()
+    megvii, other_rule, other_algorithm = Megvii(*args), SuperGradients(*args), TaskAligned(*args)
+    eager, compiled = functools.partial(simota_torch, *args), functools.partial(compiled_simota(), *args)
+    differing = int((other_rule.assignment().matched_gt != simota(*args).matched_gt).sum())
+    race(
+        functools.partial(simota, *args),
+        {
+            "Megvii YOLOX, loop": megvii.run,
+            "torch, batched": eager,
+            "torch, batched, compiled": compiled,
+            "super-gradients, fast (another algorithm)": other_rule.run,
+            "ultralytics TaskAligned (another algorithm)": other_algorithm.run,
+        },
+        op="simota",
+        case=case,
+        verified=verify(args, [megvii.assignment(), eager(), compiled()])
+        + f" (super-gradients' fast variant differs on {differing} anchors)",
+        work=floors.simota(args),
+        counted=[
+            "Megvii YOLOX, loop",
+            "torch, batched",
+            "super-gradients, fast (another algorithm)",
+            "ultralytics TaskAligned (another algorithm)",
+        ],
+    )
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_megvii(benchmark, case):
-    benchmark.group = f"simota {case}"
-    benchmark.pedantic(verified(case).run, rounds=5, warmup_rounds=1)
+def grown(axis: str, value: int) -> Scene:
+    """A batch in which one thing has the size `value`, the others 8 images of 16 objects, 640 x 640, 80 classes."""
+    images = value if axis == "B" else 1 if axis == "G" else 8
+    size = {2100: 320, 8400: 640, 33600: 1280, 134400: 2560}[value] if axis == "N" else 640
+    return scene([value if axis == "G" else 16] * images, value if axis == "C" else 80, size)
+
+
+@sweep(
+    B=(1, 2, 4, 8, 16, 32, 64),
+    G=(1, 8, 32, 64, 128, 256, 512, 1024),
+    N=(2100, 8400, 33600, 134400),
+    C=(20, 80, 320, 1280),
+)
+def test_growth(race, axis, value):
+    args = grown(axis, value)
+    ours = functools.partial(simota, *args)
+    verified = compare(ours(), simota_torch(*args), "batched torch operations")
+    race(
+        ours,
+        table="growth",
+        op="simota",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verified,
+        work=floors.simota(args),
+    )
+
+
+@pytest.mark.parametrize("objects", [10, 50, 100, 200, 500])
+def test_memory(benchmark, objects):
+    """Of one image, each contender in a process of its own."""
+    benchmark.group = f"simota: memory of {objects} objects"
+    args = scene([objects])
+    verified = compare(simota(*args), simota_torch(*args), "batched torch operations")
+    benchmark.pedantic(simota, args, rounds=5)
+    benchmark.extra_info.update(
+        table="memory",
+        op="simota",
+        case=f"B=1, {objects} objects",
+        axis="G",
+        value=objects,
+        verified=verified,
+        peak_bytes={who: peak_bytes(who, [objects]) for who in ("simota", "Megvii YOLOX, loop", "torch, batched")},
+    )

@@ -1,16 +1,16 @@
-"""simota_cost beside the same matrices as torch operations make them, one image at a time: 640 x 640, C = 80."""
+"""simota_cost beside the same matrices as torch operations make them, one image at a time: C = 80, float32."""
+
+import functools
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.scenes import scene
+from benchmarks import floors
+from benchmarks.scenes import Scene, scene
+from benchmarks.sweeps import sweep
 from yolox_ops import pairwise_iou, simota_cost
-
-torch.set_num_threads(2)
-ARGS = scene([25] * 4)
-GROUP = "simota_cost B=4 gts=25"
 
 
 def torch_cost(pred: Tensor, cls: Tensor, obj: Tensor, points: Tensor, strides: Tensor, boxes: Tensor, labels: Tensor):
@@ -24,26 +24,46 @@ def torch_cost(pred: Tensor, cls: Tensor, obj: Tensor, points: Tensor, strides: 
     return cls_cost - 3 * torch.log(iou + 1e-8) + 1e6 * ~inside[:, candidates], iou, candidates
 
 
-def torch_costs() -> list:
-    pred, cls, obj, points, strides, boxes, labels, _ = ARGS
+def torch_costs(args: Scene) -> list:
+    pred, cls, obj, points, strides, boxes, labels, _ = args
     return [torch_cost(pred[b], cls[b], obj[b], points, strides, boxes[b], labels[b]) for b in range(len(pred))]
 
 
-def verify() -> None:
-    cost, iou = simota_cost(*ARGS)
-    for b, (peer_cost, peer_iou, candidates) in enumerate(torch_costs()):
+def verify(args: Scene) -> str:
+    cost, iou = simota_cost(*args)
+    for b, (peer_cost, peer_iou, candidates) in enumerate(torch_costs(args)):
         torch.testing.assert_close(cost[b, :, candidates].float(), peer_cost, rtol=1e-5, atol=1e-3)
         torch.testing.assert_close(iou[b, :, candidates], peer_iou, rtol=1e-5, atol=1e-6)
         assert cost[b, :, ~candidates].isinf().all()
+    return "costs within 1e-5 of torch's"
 
 
-@pytest.mark.benchmark(group=GROUP)
-def test_yolox_ops(benchmark):
-    verify()
-    benchmark(simota_cost, *ARGS)
+@pytest.mark.parametrize(("images", "objects"), [(4, 25), (16, 8)])
+def test_peers(race, images, objects):
+    args = scene([objects] * images)
+    race(
+        functools.partial(simota_cost, *args),
+        {"torch, image by image": functools.partial(torch_costs, args)},
+        op="simota_cost",
+        case=f"B={images}, {objects} objects",
+        verified=verify(args),
+        work=floors.simota_cost(args),
+        counted=["torch, image by image"],
+    )
 
 
-@pytest.mark.benchmark(group=GROUP)
-def test_torch(benchmark):
-    verify()
-    benchmark(torch_costs)
+@sweep(B=(1, 2, 4, 8, 16), G=(4, 8, 16, 32, 64), N=(2100, 8400, 33600), C=(20, 80, 320))
+def test_growth(race, axis, value):
+    size = {2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
+    objects = value if axis == "G" else 8
+    args = scene([objects] * (value if axis == "B" else 4), value if axis == "C" else 80, size)
+    race(
+        functools.partial(simota_cost, *args),
+        table="growth",
+        op="simota_cost",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verify(args),
+        work=floors.simota_cost(args),
+    )

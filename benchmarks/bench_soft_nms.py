@@ -1,80 +1,110 @@
-"""soft_nms, 5000 boxes of 1 to 60 pixels on a canvas of 600, beside ensemble_boxes, which is NumPy over labels."""
+"""soft_nms and batched_soft_nms beside what people call for it: boxes of 1 to 60 pixels on a canvas of 600."""
 
-import ensemble_boxes
+import functools
+
 import pytest
 import torch
+from torch import Tensor
 
+from benchmarks import floors, peers_nms
+from benchmarks.sweeps import sweep
 from python_ref.soft_nms import soft_nms as reference
 from yolox_ops import batched_soft_nms, pairwise_iou, soft_nms
 
-torch.set_num_threads(2)
 SIZE, CANVAS = 5000, 600
-GENERATOR = torch.Generator().manual_seed(0)
+METHODS = ("gaussian", "linear", "hard", "mean_gaussian")
 
 
-def random_boxes(*shape: int) -> torch.Tensor:
-    corner = torch.rand(*shape, 2, generator=GENERATOR) * CANVAS
-    return torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=GENERATOR) * 59], -1)
+def random_boxes(*shape: int, canvas: float = CANVAS, kinds: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """boxes, scores, labels."""
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(*shape, 2, generator=generator) * canvas
+    boxes = torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=generator) * 59], -1)
+    return boxes, torch.rand(*shape, generator=generator), torch.randint(kinds, shape, generator=generator)
 
 
-BOXES, SCORES = random_boxes(SIZE), torch.rand(SIZE, generator=GENERATOR)
-LABELS = {
-    "agnostic": torch.zeros(SIZE, dtype=torch.int64),
-    "80 labels": torch.randint(80, (SIZE,), generator=GENERATOR),
-}
-each_labelling = pytest.mark.parametrize("labels", LABELS)
-
-
-def verify_by_reference(method: str, labels: torch.Tensor) -> None:
-    """The first 600 boxes, drawn closer together, against the reference."""
-    boxes, scores, labels = BOXES[:600] / 3, SCORES[:600], labels[:600]
+def verify_by_reference(boxes: Tensor, scores: Tensor, labels: Tensor, method: str = "gaussian") -> str:
+    """The first 300 boxes, drawn closer together."""
+    boxes, scores, labels = boxes[:300] / 3, scores[:300], labels[:300]
     indices, decayed = soft_nms(boxes, scores, labels, method=method)
     expected = reference(boxes.tolist(), scores.tolist(), labels.tolist(), method=method)
     assert sorted(indices.tolist()) == sorted(i for i, _ in expected)
     torch.testing.assert_close(decayed, torch.tensor([score for _, score in expected]), rtol=1e-5, atol=1e-5)
+    return "300 boxes equal to the reference"
 
 
-def verify_whole(method: str, labels: torch.Tensor) -> None:
+def verify_whole(boxes: Tensor, scores: Tensor, labels: Tensor, method: str = "gaussian") -> str:
     """All boxes, by what a right answer must be: the scores fall, each is its box's own times the weights of those
-    selected before it, and the boxes left out end below the threshold."""
-    indices, decayed = soft_nms(BOXES, SCORES, labels, method=method)
+    selected before it, and the boxes left out end below the threshold. Not for mean_gaussian, whose weights depend on
+    the scores that remain."""
+    indices, decayed = soft_nms(boxes, scores, labels, method=method)
     assert (decayed.diff() <= 0).all()
-    iou = pairwise_iou(BOXES.double(), BOXES[indices].double()) * (labels[:, None] == labels[indices])
+    iou = pairwise_iou(boxes.double(), boxes[indices].double()) * (labels[:, None] == labels[indices])
     weights = {"gaussian": (-iou * iou / 0.5).exp(), "linear": 1 - iou * (iou > 0.3), "hard": (iou <= 0.3).double()}
-    before = torch.full((SIZE,), len(indices))
+    before = torch.full((len(boxes),), len(indices))
     before[indices] = torch.arange(len(indices))
-    score = SCORES * weights[method].where(torch.arange(len(indices)) < before[:, None], 1.0).prod(1)
+    score = scores * weights[method].where(torch.arange(len(indices)) < before[:, None], 1.0).prod(1)
     torch.testing.assert_close(decayed.double(), score[indices], rtol=1e-5, atol=1e-7)
     assert (score[before == len(indices)] < 1e-3 * (1 + 1e-5)).all()
+    return "every score is its box's times the weights of those selected before"
 
 
-@pytest.mark.benchmark(group="soft_nms 5000")
-@pytest.mark.parametrize("method", ["hard", "linear", "gaussian", "mean_gaussian"])
-@each_labelling
-def test_yolox_ops(benchmark, method, labels):
-    verify_by_reference(method, LABELS[labels])
-    if method != "mean_gaussian":  # whose weights depend on the scores that remain
-        verify_whole(method, LABELS[labels])
-    benchmark(soft_nms, BOXES, SCORES, LABELS[labels], method=method)
+def ensemble(boxes: Tensor, scores: Tensor, labels: Tensor, method: str):
+    """ensemble_boxes.soft_nms, verified; in float64, as it always is."""
+    call = peers_nms.ensemble(boxes.numpy(), scores.numpy(), labels.numpy(), method)
+    indices, _ = soft_nms(boxes.double(), scores.double(), labels, method=method)
+    assert sorted(call().tolist()) == sorted((boxes[indices].double() / 1024).tolist())
+    return call
 
 
-@pytest.mark.benchmark(group="soft_nms 5000")
-@each_labelling
-def test_ensemble_boxes(benchmark, labels):
-    boxes, scores = (BOXES / (CANVAS + 60)).double().numpy(), SCORES.double().numpy()
-    arguments = [boxes], [scores], [LABELS[labels].numpy()]
-    indices, _ = soft_nms(BOXES.double(), SCORES.double(), LABELS[labels])
-    kept, _, _ = ensemble_boxes.soft_nms(*arguments)
-    assert sorted(kept.tolist()) == sorted(boxes[indices].tolist())
-    benchmark(ensemble_boxes.soft_nms, *arguments)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kinds", [1, 80])
+def test_peers(race, method, kinds):
+    inputs = random_boxes(SIZE, kinds=kinds)
+    verified = verify_by_reference(*inputs, method)
+    if method != "mean_gaussian":
+        verified += "; " + verify_whole(*inputs, method)
+    gaussian = method == "gaussian"
+    race(
+        functools.partial(soft_nms, *inputs, method=method),
+        {"ensemble_boxes": ensemble(*inputs, method)} if method in ("gaussian", "linear") else {},
+        op="soft_nms",
+        case=f"{SIZE} boxes of {kinds} label{'s' * (kinds > 1)}, {method}",
+        verified=verified,
+        work=floors.soft_nms(inputs[0][None], inputs[2][None]) if gaussian else None,
+    )
 
 
-@pytest.mark.benchmark(group="soft_nms 16x1000")
-def test_batch(benchmark):
-    boxes, scores = random_boxes(16, 1000), torch.rand(16, 1000, generator=GENERATOR)
-    labels = torch.randint(80, (16, 1000), generator=GENERATOR)
+def test_batch(race):
+    boxes, scores, labels = random_boxes(16, 1000, kinds=80)
     result = batched_soft_nms(boxes, scores, labels)
     for b in range(16):
         indices, _ = soft_nms(boxes[b], scores[b], labels[b])
         assert torch.equal(result.indices[b, : result.counts[b]], indices)
-    benchmark(batched_soft_nms, boxes, scores, labels)
+    race(
+        functools.partial(batched_soft_nms, boxes, scores, labels),
+        {"soft_nms, image by image": lambda: [soft_nms(*image) for image in zip(boxes, scores, labels, strict=True)]},
+        op="soft_nms",
+        case="B=16, 1000 boxes of 80 labels, gaussian",
+        verified="each image equal to soft_nms of it alone; " + verify_whole(boxes[0], scores[0], labels[0]),
+        work=floors.soft_nms(boxes, labels),
+    )
+
+
+@sweep(boxes=(500, 1000, 2000, 4000, 8000), labels=(1, 2, 4, 8, 16, 32, 64), B=(1, 2, 4, 8, 16, 32))
+def test_growth(race, axis, value):
+    """The canvas grows with the boxes, so that each goes on overlapping as many: what the op computes is a weight for
+    each two boxes that overlap. With the labels these become fewer."""
+    size = value if axis == "boxes" else 1000 if axis == "B" else 4000
+    images, kinds = (value if axis == "B" else 1), (value if axis == "labels" else 1)
+    inputs = random_boxes(images, size, canvas=CANVAS * (size / 4000) ** 0.5, kinds=kinds)
+    race(
+        functools.partial(batched_soft_nms, *inputs),
+        table="growth",
+        op="soft_nms",
+        case=f"{axis}={value}",
+        axis=axis,
+        value=value,
+        verified=verify_whole(*(t[0] for t in inputs)),
+        work=floors.soft_nms(inputs[0], inputs[2]),
+    )

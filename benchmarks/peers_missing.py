@@ -5,8 +5,8 @@ import importlib.metadata
 # Found out beside torch 2.13.0 (CPU) and Python 3.11, on 2 cores of an AMD EPYC.
 REASONS = {
     "mmcv": "PyPI has its source only. With its compiled ops that is 77 files of C++, of which 19 were done after 12 "
-    "minutes of one job on a busy machine; three timed alone took 6.5 s of a core each, so 8 minutes for all. mmcv-lite, "
-    "which has no compiled ops, serves mmdet",
+    "minutes of one job on a busy machine; three timed alone took 6.5 s of a core each, so 8 minutes for all. "
+    "mmcv-lite, which has no compiled ops, serves mmdet",
     "pt_soft_nms": "it is in no registry, only in a git repository",
 }
 INSTALLED = (

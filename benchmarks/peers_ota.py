@@ -74,6 +74,7 @@ def megvii_ota(
     gt_boxes: Tensor,
     gt_labels: Tensor,
     num_gts: Tensor,
+    iterations: int = 50,
 ) -> Assignment:
     """The arguments of yolox_ops.ota."""
     matched_gt = torch.full(pred_boxes.shape[:2], -1)
@@ -83,7 +84,7 @@ def megvii_ota(
             continue
         gts = (gt_boxes[b, :count], gt_labels[b, :count])
         cost, supply, _, iou = megvii_ota_problem(pred_boxes[b], cls_logits[b], anchor_points, strides, *gts)
-        best = share(megvii_sinkhorn(cost, supply, cost.new_ones(cost.shape[1]))).argmax(0)
+        best = share(megvii_sinkhorn(cost, supply, cost.new_ones(cost.shape[1]), iterations=iterations)).argmax(0)
         matched_gt[b] = torch.where(best < count, best, -1)
         overlap = iou.gather(0, best.clamp(max=count - 1)[None])[0]
         matched_iou[b] = torch.where(best < count, overlap, 0)

@@ -16,7 +16,7 @@ from benchmarks.report.readme import replace_block
 
 pytestmark = pytest.mark.xdist_group("report")  # the charts are drawn once
 README = "# Project\n\nbefore\n\n<!-- speed -->\nold\n<!-- /speed -->\n\nafter\n"
-FLOOR = {"seconds": 0.5e-3, "bytes": 1_200_000, "exps": 672_000, "bound": "exp", "why": "what was counted"}
+FLOOR = {"seconds": 0.5e-3, "bytes": 1_200_000, "exps": 672_000, "bound": "exponentials", "why": "what was counted"}
 ROWS = [
     "| B=16 | **yolox_ops** | 910 (864 to 1000) us |  | 1 operator, 0 waits |  |",
     "|  | Megvii YOLOX, loop | 124 (118 to 136) ms | 136x | 4,321 operators, 210 waits | 57.0 MB |",
@@ -30,7 +30,7 @@ ROWS = [
     "|  | Megvii YOLOX | 134 ms | 18.0 % |",
     "| mmcv | no wheel |",
     "Verified: equal but for 0 of 868 positives.",
-    "- ceilings: copy 20.0 GB/s, exp 3.00 billion/s",
+    "- ceilings: bytes copied, memory: 20.0 GB/s; exponentials: 3.00 billion/s",
     "| B=16 | **yolox_ops, CUDA C++** | 61.0 (57.9 to 67.1) us |  | 5 launches, 0 waits | 3100 GB/s |",
     "|  | **yolox_ops, Triton** | 95.0 (90.2 to 105) us | 1.6x |  |  |",
     "|  | torch | 1.80 (1.71 to 1.98) ms | 30x |  |  |",
@@ -88,7 +88,7 @@ def on_gpu() -> list[dict[str, Any]]:
 
 def write(path: Path, entries: list[dict[str, Any]], gpu: str | None = None) -> Path:
     about = {"cpu": "EPYC, 2 cores", "threads": 2, "gpu": gpu, "versions": {"torch": "2.13.0"}}
-    about |= {"not_installed": {"mmcv": "no wheel"}, "ceilings": {"copy_bytes": 2e10, "exp": 3e9}}
+    about |= {"not_installed": {"mmcv": "no wheel"}, "ceilings": {"bytes copied, memory": 2e10, "exponentials": 3e9}}
     content = {"machine_info": {"yolox_ops": about}, "commit_info": {"id": "0123456789", "dirty": False}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content | {"datetime": "2026-01-02T03:04:05", "benchmarks": entries}))

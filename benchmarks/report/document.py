@@ -24,8 +24,9 @@ How to read it:
   time.
 - Temporary memory is the peak of a call beside its outputs. Operators are PyTorch's; waits are those among them that
   make a GPU's host wait.
-- A floor is what a call must at least read and write, and the exponentials that it must compute, at the ceilings that
-  the same run measured on the same machine; whichever of the two takes longer is the floor.
+- A floor is what a call must at least read and write, and the exponentials and divisions that its definition asks for,
+  at the ceilings that the same run measured on the same machine; whichever takes longest is the floor
+  ([floors.py](floors.py)).
 - Growth: with t0 the time at the smallest size x0, which holds the constant part, a step from size x to y grows by 2^p
   per doubling, p being the slope of log(t - t0) over log(x - x0); 2 is linear. The table has the largest of the steps
   that start at 2 t0 or more, for below that t - t0 is noise, with the bounds that the quartiles give; more than
@@ -54,7 +55,7 @@ def machine(result: Result) -> str:
 
 def _facts(result: Result) -> str:
     ceilings = [
-        f"{name.removesuffix('_bytes')} {(units.size if name.endswith('_bytes') else units.count)(rate)}/s"
+        f"{name}: {(units.size if name.startswith('bytes') else units.count)(rate)}/s"
         for name, rate in result.ceilings.items()
     ]
     facts = {
@@ -62,7 +63,7 @@ def _facts(result: Result) -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         "commit": commit(result),
         "date": result.datetime[:10],
-        "ceilings": ", ".join(ceilings),
+        "ceilings": "; ".join(ceilings),
         "numbers": f"[results/{result.name}.json](results/{result.name}.json)",
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)

@@ -49,7 +49,7 @@ class Floor:
     seconds: float
     bytes: int
     exps: int
-    bound: str  # "bytes" or "exp", whichever takes longer
+    bound: str  # "bytes", "exponentials" or "divisions", whichever takes longest
     why: str
 
 

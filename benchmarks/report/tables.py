@@ -69,7 +69,7 @@ def floor_table(rows: Sequence[Row]) -> str:
                 row.case,
                 units.size(row.floor.bytes),
                 units.count(row.floor.exps) if row.floor.exps else "",
-                {"exp": "exponentials"}.get(row.floor.bound, row.floor.bound),
+                row.floor.bound,
                 units.seconds(row.floor.seconds),
                 units.seconds(row.measured.median),
                 units.ratio(row.measured.median / row.floor.seconds),

@@ -1,0 +1,51 @@
+"""The fixture `race`, and what a result says of its machine."""
+
+import numpy as np
+import pytest
+import torch
+
+import yolox_ops
+from benchmarks import machine, peers_missing
+from benchmarks.race import race as race_of
+
+torch.set_num_threads(machine.threads())
+CEILINGS = pytest.StashKey[dict[str, float]]()
+
+
+def pytest_configure(config):
+    # torch's own compiler says so of torch's own code.
+    config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def ceilings(request):
+    """Of this machine, in this run."""
+    return request.config.stash.setdefault(CEILINGS, machine.ceilings())
+
+
+@pytest.fixture
+def race(benchmark, ceilings):
+    """benchmarks.race.race for this test; `work` (benchmarks/floors.py) becomes the floor."""
+
+    def run(ours, peers=None, *, work=None, table="peers", **info):
+        floor = {"floor": work.floor(ceilings)} if work else {}
+        race_of(benchmark, ours, peers or {}, table=table, **info, **floor)
+
+    return run
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    del machine_info["node"]
+    machine_info["yolox_ops"] = {
+        "cpu": machine.processor(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "yolox_ops": yolox_ops.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            **peers_missing.versions(),
+        },
+        "not_installed": peers_missing.not_installed(),
+        "ceilings": config.stash.get(CEILINGS, {}),
+    }
