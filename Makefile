@@ -51,6 +51,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files --cached --others --exclude-standard csrc)
 	$(BIN)/mypy
+	$(BIN)/python -m benchmarks.report --check
 
 # The benchmarks have an environment of their own, with all peers that can be had.
 .venv-bench/ready: requirements-dev.txt requirements-peers.txt requirements-bench.txt

@@ -1,6 +1,7 @@
 """Compares simota by a preset with the code that the preset is named after, on random images of mixed size.
 
-    python -m benchmarks.parity yolox --images 10000        # Megvii's repository today, as pixeltable-yolox carries it
+    python -m benchmarks.parity yolox --images 10000 --record benchmarks/results/parity_yolox.json
+                                                            # Megvii's repository today, as pixeltable-yolox carries it
     python -m benchmarks.parity yolox-0.3                   # the package yolox 0.3.0
     python -m benchmarks.parity paddle --python PYTHON      # a Python that has paddlepaddle and paddledet
     python -m benchmarks.parity from-scratch                # python_ref, for want of a package
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.machine import processor
 from benchmarks.peers import Megvii
 from benchmarks.scenes import corners, scene
 from python_ref.exactness import check_matching
@@ -123,6 +125,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--python", help="for paddle")
+    parser.add_argument("--record", type=Path, help="file for the counts, as JSON")
     parser.add_argument("--write", type=Path, help="file for what the peer matched, as JSON: {seed: {anchor: gt}}")
     options = parser.parse_args()
     if options.preset == "paddle" and not options.python:
@@ -138,6 +141,9 @@ def main() -> int:
         found = compare(options.preset, answers, scenes)
         positives, different = positives + found[0], different + found[1]
         print(f"{first + len(seeds)} images, {positives} positives, {different} differ, each a near-tie", flush=True)
+    if options.record:
+        counts = {"preset": options.preset, "images": options.images, "positives": positives, "different": different}
+        options.record.write_text(json.dumps({**counts, "machine": processor()}, indent=2) + "\n")
     if options.write:
         options.write.write_text(json.dumps(matched) + "\n")
     return int(different * ONE_IN.get(options.preset, 10_000) > positives)
