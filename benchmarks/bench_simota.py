@@ -95,16 +95,16 @@ def grown(axis: str, value: int) -> Scene:
 )
 def test_growth(race, axis, value):
     args = grown(axis, value)
-    ours = functools.partial(simota, *args)
-    verified = compare(ours(), simota_torch(*args), "batched torch operations")
+    compiled = functools.partial(compiled_simota(), *args)
     race(
-        ours,
+        functools.partial(simota, *args),
+        {"torch, batched, compiled": compiled},
         table="growth",
         op="simota",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verified,
+        verified=compare(simota(*args), compiled(), "compiled torch operations'"),
         work=floors.simota(args),
     )
 

@@ -152,5 +152,7 @@ def simota_torch(
 
 
 def compiled_simota() -> Callable[..., Assignment]:
-    """simota_torch by torch.compile, without a graph break; it compiles once for each set of shapes."""
+    """simota_torch by torch.compile, without a graph break; it compiles once for each set of shapes. What was compiled
+    before is forgotten, as torch gives up on a function of many shapes."""
+    torch.compiler.reset()
     return torch.compile(simota_torch, fullgraph=True, dynamic=False)

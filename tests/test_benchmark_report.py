@@ -14,6 +14,7 @@ from benchmarks.report.growth import curves
 from benchmarks.report.reading import read
 from benchmarks.report.readme import replace_block
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.xdist_group("report")  # the charts are drawn once
 README = "# Project\n\nbefore\n\n<!-- speed -->\nold\n<!-- /speed -->\n\nafter\n"
 FLOOR = {"seconds": 0.5e-3, "bytes": 1_200_000, "exps": 672_000, "bound": "exponentials", "why": "what was counted"}
@@ -223,3 +224,22 @@ def test_two_results_side_by_side(tmp_path, capsys):
         [case("new"), "only in B, 2.00 s"],
         [case("new") + " / peer", "only in B, 9.00 s"],
     ]
+
+
+def test_the_readme_quotes_what_was_recorded():
+    """Of numbers that no run of `make bench` gives: trainings, and the parity with Megvii's code."""
+    readme, results = (ROOT / "README.md").read_text(), ROOT / "benchmarks/results"
+    recorded, parity = (
+        json.loads((results / f"{name}.json").read_text()) for name in ("digits_training", "parity_yolox")
+    )
+    demo, train = recorded["demo"], recorded["train"]
+    listed = [", ".join(f"{ap:.3f}" for ap in demo[metric]) for metric in ("AP50", "AP")]
+    times = f"{min(demo['seconds'].values())} to {max(demo['seconds'].values())} s"
+    step = "{} to {} ms for 8 images".format(*demo["ms_per_step"])
+    assert " | ".join([f"`{demo['command']}`, S = 0 to 4", *listed, times]) in readme
+    assert step in readme and f"{demo['simota_percent_of_step']} %" in readme
+    minutes = "{} min {} s".format(*divmod(train["seconds"], 60))
+    assert f"`{train['command']}` | {train['AP50']:.3f} | {train['AP']:.3f} | {minutes}" in readme
+    assert f"AP is {train['AP_gaussian_soft_nms']:.3f}" in " ".join(readme.split())
+    quoted = f"On {parity['images']:,} random images of mixed size {parity['different']} of {parity['positives']:,}"
+    assert quoted in " ".join(readme.split())
