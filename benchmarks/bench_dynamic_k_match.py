@@ -13,19 +13,26 @@ from benchmarks.sweeps import sweep
 from yolox_ops import dynamic_k_match, simota_cost
 
 
-def megvii_matching(args: Scene, costs: Tensor, ious: Tensor) -> list:
-    """Megvii matches an image on its candidates alone, and turns the mask of candidates into that of positives."""
-    head, answers = Megvii(*args).head, []
-    for b, count in enumerate(args[7].tolist()):
-        mask = costs[b].isfinite().any(0)
-        cost, iou = costs[b][:, mask].float(), ious[b][:, mask]
-        answers.append((head.simota_matching(cost, iou, args[6][b], count, mask), mask))
-    return answers
+class MegviiMatching:
+    """Of the images' candidates, which are prepared once: Megvii matches those alone."""
+
+    def __init__(self, args: Scene, costs: Tensor, ious: Tensor) -> None:
+        self.head, self.images = Megvii(*args).head, []
+        for b, count in enumerate(args[7].tolist()):
+            mask = costs[b].isfinite().any(0)
+            self.images.append((costs[b][:, mask].float(), ious[b][:, mask], args[6][b], count, mask))
+
+    def run(self) -> list:
+        """What simota_matching returns for each image, and the mask of positives that it makes of the candidates'."""
+        masks = [image[-1].clone() for image in self.images]
+        return [
+            (self.head.simota_matching(*image[:-1], mask), mask) for image, mask in zip(self.images, masks, strict=True)
+        ]
 
 
 def verify(args: Scene, cost: Tensor, iou: Tensor) -> str:
     result = dynamic_k_match(cost, iou)
-    for b, ((num_fg, _, ious, gts), mask) in enumerate(megvii_matching(args, cost, iou)):
+    for b, ((num_fg, _, ious, gts), mask) in enumerate(MegviiMatching(args, cost, iou).run()):
         assert num_fg == result.num_fg[b]
         assert torch.equal(mask, result.fg_mask[b])
         assert (gts != result.matched_gt[b, mask]).sum() <= 1
@@ -39,7 +46,7 @@ def test_peers(race, images, objects):
     cost, iou = simota_cost(*args)
     race(
         functools.partial(dynamic_k_match, cost, iou),
-        {"Megvii YOLOX, loop": functools.partial(megvii_matching, args, cost, iou)},
+        {"Megvii YOLOX, loop": MegviiMatching(args, cost, iou).run},
         op="dynamic_k_match",
         case=f"B={images}, {objects} objects",
         verified=verify(args, cost, iou),

@@ -50,9 +50,9 @@ def test_peers(race, case):
     race(
         functools.partial(ota, *args),
         {
-            "simota": functools.partial(simota, *inputs),
-            "ota, tolerance=0.01": functools.partial(ota, *args, tolerance=0.01),
             "Megvii's rule, torch": functools.partial(megvii_ota, *args),
+            "yolox_ops, tolerance=0.01": functools.partial(ota, *args, tolerance=0.01),
+            "yolox_ops, simota": functools.partial(simota, *inputs),
         },
         op="ota",
         case=case,
@@ -104,7 +104,7 @@ def test_training_step(race, counts):
 
     race(
         functools.partial(step_with, ota_in_order),
-        {"with simota": functools.partial(step_with, simota)},
+        {"yolox_ops, with simota": functools.partial(step_with, simota)},
         op="training step",
         case=f"YOLOX-S with ota, B=2, {counts[0]} and {counts[1]} objects",
         verified=verify(arguments(inputs)),

@@ -75,18 +75,23 @@ def test_peers(race, method, kinds):
     )
 
 
+def verify_batch(boxes: Tensor, scores: Tensor, labels: Tensor) -> str:
+    result = batched_soft_nms(boxes, scores, labels)
+    for b in range(len(boxes)):
+        indices, decayed = soft_nms(boxes[b], scores[b], labels[b])
+        assert torch.equal(result.indices[b, : result.counts[b]], indices)
+        assert torch.equal(result.scores[b, : result.counts[b]], decayed)
+    return "each image equal to soft_nms of it alone; of the first " + verify_whole(boxes[0], scores[0], labels[0])
+
+
 def test_batch(race):
     boxes, scores, labels = random_boxes(16, 1000, kinds=80)
-    result = batched_soft_nms(boxes, scores, labels)
-    for b in range(16):
-        indices, _ = soft_nms(boxes[b], scores[b], labels[b])
-        assert torch.equal(result.indices[b, : result.counts[b]], indices)
     race(
         functools.partial(batched_soft_nms, boxes, scores, labels),
-        {"soft_nms, image by image": lambda: [soft_nms(*image) for image in zip(boxes, scores, labels, strict=True)]},
+        {"yolox_ops, image by image": lambda: [soft_nms(*image) for image in zip(boxes, scores, labels, strict=True)]},
         op="soft_nms",
         case="B=16, 1000 boxes of 80 labels, gaussian",
-        verified="each image equal to soft_nms of it alone; " + verify_whole(boxes[0], scores[0], labels[0]),
+        verified=verify_batch(boxes, scores, labels),
         work=floors.soft_nms(boxes, labels),
     )
 
@@ -98,6 +103,7 @@ def test_growth(race, axis, value):
     size = value if axis == "boxes" else 1000 if axis == "B" else 4000
     images, kinds = (value if axis == "B" else 1), (value if axis == "labels" else 1)
     inputs = random_boxes(images, size, canvas=CANVAS * (size / 4000) ** 0.5, kinds=kinds)
+    verified = verify_batch(*inputs)
     race(
         functools.partial(batched_soft_nms, *inputs),
         table="growth",
@@ -105,6 +111,6 @@ def test_growth(race, axis, value):
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify_whole(*(t[0] for t in inputs)),
+        verified=verified,
         work=floors.soft_nms(inputs[0], inputs[2]),
     )

@@ -11,7 +11,7 @@ import torch
 import yolox_ops
 
 MEGABYTE = 1 << 20
-BUFFERS = {"L2": MEGABYTE // 4, "L3": 4 * MEGABYTE, "memory": 256 * MEGABYTE}  # bytes that a copy reads and writes
+BUFFERS = {"L2": MEGABYTE, "L3": 4 * MEGABYTE, "memory": 256 * MEGABYTE}  # bytes that a copy reads and writes
 
 
 def processor() -> str:

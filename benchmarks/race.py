@@ -24,11 +24,11 @@ def timed(call: Call) -> float:
 
 
 class Contender:
-    """One of those that take turns. It has as many as fit in SECONDS, at least two."""
+    """One of those that take turns. It has as many as fit in SECONDS, at least three."""
 
     def __init__(self, call: Call, rounds: int) -> None:
         self.call, self.seconds = call, [timed(call)]
-        self.each = max(1, round(rounds / max(2, SECONDS / self.seconds[0])))  # a turn every so many rounds
+        self.each = max(1, round(rounds / max(3, SECONDS / self.seconds[0])))  # a turn every so many rounds
         self.turns = 0
 
     def turn(self) -> None:
@@ -42,7 +42,7 @@ class Contender:
     def stats(self) -> dict[str, float]:
         """The first call, which warms up, does not count."""
         seconds = self.seconds[1:]
-        low, middle, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
+        low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
         return {"median": middle, "q1": low, "q3": high, "rounds": len(seconds)}
 
 

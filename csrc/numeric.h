@@ -54,7 +54,7 @@ YOLOX_OPS_INLINE T ratio_or_zero(T a, T b) {
 }
 
 // Of the smaller leg over the larger, or, past pi / 8, of that angle's distance from pi / 4, by an odd polynomial that
-// is good to 2e-8; then by symmetry. Infinite legs give NaN.
+// is good to 2e-8; then by symmetry. Two infinite legs give NaN; a NaN is the caller's to know of.
 YOLOX_OPS_INLINE float atan2_(float y, float x) {
   const float high = larger(::fabsf(x), ::fabsf(y)), low = smaller(::fabsf(x), ::fabsf(y));
   const bool steep = low > high * 0.414213562f;

@@ -113,6 +113,27 @@ def test_the_report_says(root):
     assert [row for row in ROWS if row not in lines] == []
 
 
+def test_a_last_step_that_is_steep_is_seen(tmp_path):
+    """Though the size before it takes less than twice the time of the smallest."""
+    times = {1: 1e-5, 4: 1.5e-5, 16: 1.5e-3}
+    (curve,) = curves(read(write(tmp_path / "steep.json", growth("N", times))))
+    assert curve.steepest.factor == pytest.approx(10) and not curve.is_linear
+
+
+def test_the_servers_of_a_gpu_are_ours_and_no_one_else(tmp_path):
+    """As benchmarks/bench_gpu.py writes them."""
+    entries = [entry("gpu", "simota", "B=16", 1e-3, us_per_call=50.0, server="cuda")]
+    entries += [
+        entry("gpu", "simota", "B=16", 1e-3, us_per_call=1e3, who=who) for who in ("copy", "Megvii YOLOX, loop")
+    ]
+    (case,) = read(write(tmp_path / "gpu.json", entries, "H200")).cases()
+    assert [m.who for m in case.peers] == ["copy", "Megvii YOLOX, loop"]
+    assert case.ours.median == pytest.approx(5e-5)
+    entries[0]["extra_info"]["server"] = "other"
+    with pytest.raises(KeyError, match="other"):
+        read(write(tmp_path / "other.json", entries, "H200"))
+
+
 def test_readme_has_the_section_between_its_markers(root):
     text = (root / "README.md").read_text()
     before, block, after = re.split("<!-- /?speed -->", text)

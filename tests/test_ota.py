@@ -140,3 +140,4 @@ def test_more_supply_than_anchors(run):
 def test_fewer_anchors_than_topk(run):
     scene = cell([4, 12], [4, 4], [8, 8], [[8.0, 4, 16, 8]], [1])
     check_against_reference(run(*without_objectness(scene)), scene)
+    check_against_reference(run(*without_objectness(scene), topk=2**62), scene)

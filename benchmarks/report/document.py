@@ -18,8 +18,9 @@ make bench-compare A=... B=...    # two results beside each other, case by case
 
 How to read it:
 
-- Every answer is verified before it is timed; what that meant stands below each table. Ours and the peers run
-  alternately, in one process, on the same inputs.
+- Every answer is verified before it is timed; what that meant stands below each table. On a CPU ours and the peers take
+  turns, in one process, on the same inputs; on a GPU each is timed by itself, as replays of a CUDA graph or, where it
+  says so, called from Python.
 - Times are medians, with the quartiles in brackets. A ratio is the peer's median over ours: at 2x ours takes half the
   time.
 - Temporary memory is the peak of a call beside its outputs. Operators are PyTorch's; waits are those among them that
@@ -29,9 +30,9 @@ How to read it:
   ([floors.py](floors.py)).
 - Growth: with t0 the time at the smallest size x0, which holds the constant part, a step from size x to y grows by 2^p
   per doubling, p being the slope of log(t - t0) over log(x - x0); 2 is linear. The table has the largest of the steps
-  that start at 2 t0 or more, for below that t - t0 is noise, with the bounds that the quartiles give; more than
-  {LINEAR} is in bold where the lower bound is too. The slope at the end is that of log t over log x along the upper
-  three sizes.
+  that start at 2 t0 or more, for below that t - t0 is noise, or, where there is none, the last step as it is, with the
+  bounds that the quartiles give; more than {LINEAR} is in bold where the lower bound is too. The slope at the end is
+  that of log t over log x along the upper three sizes.
 """
 
 

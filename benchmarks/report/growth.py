@@ -32,10 +32,11 @@ class Curve:
 
     @property
     def steepest(self) -> Step | None:
-        """Of the steps between neighbouring sizes, that of the largest growth; None where no step starts above 2 t0.
+        """Of the steps between neighbouring sizes, that of the largest growth; None where no size takes 2 t0.
 
         With t0 the time at the smallest size x0, which holds the constant part, a step from x to y grows by 2^p per
         doubling, p = log((t(y) - t0) / (t(x) - t0)) / log((y - x0) / (x - x0)): exactly 2 for any a + b x.
+        Where only the last size takes 2 t0 it is the last step as it is, constant part included: below 2 for a + b x.
         """
         (x0, *xs), (t0, *ts) = self.values, self.ours
         steps = []
@@ -49,6 +50,12 @@ class Curve:
 
             factor = growth(large.median, small.median)
             steps.append(Step(factor, growth(large.q1, small.q3), growth(large.q3, small.q1), x, y))
+        if not steps and ts and ts[-1].median >= 2 * t0.median:
+            x, y = self.values[-2:]
+            small, large = self.ours[-2:]
+            a_doubling = math.log(2) / math.log(y / x)
+            bounds = large.median / small.median, large.q1 / small.q3, large.q3 / small.q1
+            steps.append(Step(*(ratio**a_doubling for ratio in bounds), x, y))
         return max(steps, key=lambda step: step.factor, default=None)
 
     @property

@@ -30,7 +30,7 @@ def _row(entry: dict[str, Any]) -> Row | None:
         return None
     # On a GPU a round is many replays of a graph; us_per_call is one of them.
     scale = extra["us_per_call"] * 1e-6 / stats["median"] if "us_per_call" in extra else 1.0
-    who = extra.get("who") or SERVERS.get(extra.get("server", ""), OURS)
+    who = extra.get("who") or (SERVERS[extra["server"]] if "server" in extra else OURS)
     return Row(
         extra["table"],
         extra["op"],

@@ -73,7 +73,7 @@ class Leaders {
 // Sum of the q largest overlaps, the largest first. Zeros and NaN add nothing.
 template <class T>
 T sum_of_top(const T* overlaps, int64_t n, int64_t q, Leaders<T, std::greater<T>>& top) {
-  top.start(q);
+  top.start(std::min(q, n));
   T limit = T(0);
   for (int64_t first = 0; first < n; first += kTopBlock) {
     const int64_t count = std::min(kTopBlock, n - first);
@@ -89,7 +89,7 @@ T sum_of_top(const T* overlaps, int64_t n, int64_t q, Leaders<T, std::greater<T>
 // The k preferred of n costs, or all that can be had, best first; +inf cannot.
 inline const std::vector<Preference>& preferred(const double* costs, int64_t n, int64_t k,
                                                 Leaders<Preference, std::less<Preference>>& top) {
-  top.start(k);
+  top.start(std::min(k, n));
   double limit = std::numeric_limits<double>::infinity();
   for (int64_t first = 0; k > 0 && first < n; first += kTopBlock) {
     const int64_t count = std::min(kTopBlock, n - first);
