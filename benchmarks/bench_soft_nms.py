@@ -57,8 +57,8 @@ def ensemble(boxes: Tensor, scores: Tensor, labels: Tensor, method: str):
     return call
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kinds", [1, 80])
+@pytest.mark.parametrize("method", METHODS)
 def test_peers(race, method, kinds):
     inputs = random_boxes(SIZE, kinds=kinds)
     verified = verify_by_reference(*inputs, method)

@@ -15,7 +15,7 @@ from benchmarks.scenes import scene, undecoded
 from yolox_ops import yolox_loss
 from yolox_ops.yolox import YOLOX, Predictions, yolox_s
 
-CASES = {"1 and 20": [1, 20], "50 and 100": [50, 100], "300 each": [300, 300]}
+CASES = {"1 and 20": [1, 20], "50 and 100": [50, 100], "300 and 300": [300, 300]}
 
 
 class Step(NamedTuple):

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 Call = Callable[[], Any]
 SECONDS = 0.6  # for each contender of a case
 MOST_ROUNDS, LEAST_ROUNDS = 40, 5
-SHORT = (
-    0.02  # seconds; a shorter call is preceded by one that is not timed, which finds the caches as the others left them
+WARM = (
+    0.01  # seconds of calls that are not timed, with which a turn begins: they find the caches as the others left them
 )
 
 
@@ -21,6 +21,12 @@ def timed(call: Call) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def warm_up(call: Call) -> None:
+    until = time.perf_counter() + WARM
+    while time.perf_counter() < until:
+        call()
 
 
 class Contender:
@@ -35,8 +41,8 @@ class Contender:
         self.turns += 1
         if (self.turns - 1) % self.each:
             return
-        if self.seconds[0] < SHORT:
-            self.call()
+        if self.seconds[0] < WARM:
+            warm_up(self.call)
         self.seconds.append(timed(self.call))
 
     def stats(self) -> dict[str, float]:
@@ -96,8 +102,8 @@ def race(
     def others() -> None:
         for contender in contenders.values():
             contender.turn()
-        if first < SHORT:
-            ours()
+        if first < WARM:
+            warm_up(ours)
 
     benchmark.pedantic(ours, setup=others, rounds=rounds)
     stats: dict[str, dict[str, Any]] = {name: contender.stats() for name, contender in contenders.items()}

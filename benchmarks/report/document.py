@@ -21,6 +21,7 @@ How to read it:
 - Every answer is verified before it is timed; what that meant stands below each table. On a CPU ours and the peers take
   turns, in one process, on the same inputs; on a GPU each is timed by itself, as replays of a CUDA graph or, where it
   says so, called from Python.
+- A turn of a call shorter than 10 ms begins with 10 ms of calls that are not timed, ours or a peer's: caches are warm.
 - Times are medians, with the quartiles in brackets. A ratio is the peer's median over ours: at 2x ours takes half the
   time.
 - Temporary memory is the peak of a call beside its outputs. Operators are PyTorch's; waits are those among them that
