@@ -21,8 +21,6 @@ from benchmarks.peers import Megvii
 from benchmarks.peers_torch import simota_torch
 from benchmarks.scenes import Scene, scene
 
-CONTENDERS = ("simota", "ota", "Megvii YOLOX, loop", "torch, batched")
-
 
 def peak_bytes(contender: str, counts: list[int]) -> int:
     """Temporary memory of a call on scene(counts) with two threads."""

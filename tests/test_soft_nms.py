@@ -208,6 +208,13 @@ def test_many_boxes(run, method):
     assert check_run(run, boxes, scores, labels, method=method) <= size // 50
 
 
+def test_a_label_of_many_boxes():
+    """So many that the tree on a CPU has all its levels, and closes its ranks until it has them no more."""
+    size = 1500
+    boxes, scores, labels = sample(size, kinds=1, extent=600)
+    assert check_run(soft_nms, boxes, scores, labels, method="linear") <= size // 50
+
+
 @pytest.mark.plain
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 80), st.integers(0, 10_000), st.sampled_from(METHODS))
