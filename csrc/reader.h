@@ -12,11 +12,13 @@
 namespace yolox_ops {
 
 // Values arrive as T: float or double from a float tensor, int64_t from an integer tensor.
+constexpr int64_t kCacheLine = 64;
+
 template <class T>
 class Reader {
  public:
   Reader() = default;
-  explicit Reader(const Tensor& t) : data_(t.const_data_ptr()), dtype_(t.scalar_type()) {
+  explicit Reader(const Tensor& t) : data_(t.const_data_ptr()), dtype_(t.scalar_type()), size_(t.element_size()) {
     for (int64_t i = 0; i < t.dim(); ++i) strides_[i] = t.stride(i);
   }
 
@@ -33,6 +35,12 @@ class Reader {
     scratch.resize(n);
     copy(offset(i, j, 0), strides_[2], n, scratch.data());
     return scratch.data();
+  }
+
+  // Asks for elements (i, j, 0 .. n - 1) of an inner dimension that is dense, to be read soon.
+  void prefetch(int64_t i, int64_t j, int64_t n) const {
+    const char* row = static_cast<const char*>(data_) + offset(i, j, 0) * size_;
+    for (int64_t byte = 0; byte < n * size_; byte += kCacheLine) __builtin_prefetch(row + byte);
   }
 
   // Elements (i, rows[0 .. n - 1], k).
@@ -86,7 +94,7 @@ class Reader {
 
   const void* data_ = nullptr;
   ScalarType dtype_ = kDtype<T>;
-  int64_t strides_[3] = {};
+  int64_t strides_[3] = {}, size_ = 0;
 };
 
 }  // namespace yolox_ops

@@ -13,6 +13,8 @@ namespace {
 
 // Candidates that are worth a thread of their own.
 constexpr int64_t kCandidateGrain = 256;
+// Candidates between the one whose scores are computed and the one whose logits are fetched from memory.
+constexpr int64_t kAhead = 4;
 
 template <class T>
 class Image {
@@ -36,6 +38,7 @@ class Image {
         simd_objectness(end - begin, logits.data(), &scores.obj_exp[begin], &scores.obj_softplus[begin]);
       }
       for (int64_t i = begin; i < end; ++i) {
+        if (i + kAhead < end) s.cls_logits.prefetch(b, anchor[i + kAhead], s.C);
         const T* logits = s.cls_logits.row(b, anchor[i], s.C, scratch);
         scores.negatives[i] = simd_negatives(logits, s.C, scores.obj_exp[i], s.own());
       }
