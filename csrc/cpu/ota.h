@@ -59,39 +59,45 @@ class OtaImage {
  private:
   T overlap_of(int64_t g, int64_t anchor) {
     const T* p = scene_->pred_boxes.row(index_, anchor, 4, scratch_);
-    return iou(scene_->gt_boxes[index_ * scene_->G + g], load_box(p, Format::kCxcywh, Kind::kIou));
+    return iou(gt_box(g), load_box(p, Format::kCxcywh, Kind::kIou));
   }
 
-  void gather(int64_t g, int64_t anchor) {
+  const Box<T>& gt_box(int64_t g) const { return scene_->gt_boxes[index_ * scene_->G + g]; }
+
+  // Sets overlaps and costs of pairs: of ground truth g with anchors[begin[i]], ..., for the i-th g.
+  void cost_pairs(const std::vector<int32_t>& anchors, const std::vector<int32_t>& gts,
+                  const std::vector<int64_t>& begin) {
     const Scene<T>& s = *scene_;
-    const Objectness<T> obj = s.objectness_of(index_, anchor);
-    costs_.overlap.push_back(overlap_of(g, anchor));
-    costs_.logit.push_back(s.logit(index_, anchor, s.labels[index_ * s.G + g]));
-    costs_.obj_exp.push_back(obj.exp);
-    costs_.obj_softplus.push_back(obj.softplus);
-  }
-
-  void cost_gathered() {
-    const int64_t n = static_cast<int64_t>(costs_.overlap.size());
-    costs_.cost.resize(n);
+    const int64_t n = static_cast<int64_t>(anchors.size());
+    costs_.resize(n);
+    for (int k = 0; k < 4; ++k) s.pred_boxes.gather(index_, anchors.data(), n, k, costs_.box[k].data());
+    if (s.has_obj) {
+      s.obj_logits.gather(index_, anchors.data(), n, 0, costs_.obj_logit.data());
+      simd_objectness(n, costs_.obj_logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data());
+    }
+    for (size_t i = 0; i < gts.size(); ++i) {
+      const int64_t first = begin[i], count = begin[i + 1] - first;
+      simd_overlaps(gt_box(gts[i]), count, &costs_.box[0][first], &costs_.box[1][first], &costs_.box[2][first],
+                    &costs_.box[3][first], &costs_.overlap[first]);
+      s.cls_logits.gather(index_, &anchors[first], count, s.labels[index_ * s.G + gts[i]], &costs_.logit[first]);
+    }
     simd_costs(n, costs_.overlap.data(), costs_.logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data(),
-               scene_->own(), *rule_, costs_.cost.data());
+               s.own(), *rule_, costs_.cost.data());
   }
 
   // Pairs of each ground truth within its own region, and its supply.
   void find_pairs() {
-    costs_.clear();
     inside_.clear();
     inside_begin_.assign(1, 0);
     for (int64_t g = 0; g < gts_; ++g) {
       const Target<T>& target = scene_->targets[index_ * scene_->G + g];
-      scene_->anchors.each_candidate(target, rule_->region.candidates, [&](int64_t j, uint8_t) {
-        inside_.push_back(static_cast<int32_t>(j));
-        gather(g, j);
-      });
+      scene_->anchors.each_candidate(target, rule_->region.candidates,
+                                     [&](int64_t j, uint8_t) { inside_.push_back(static_cast<int32_t>(j)); });
       inside_begin_.push_back(static_cast<int64_t>(inside_.size()));
     }
-    cost_gathered();
+    all_gts_.resize(gts_);
+    std::iota(all_gts_.begin(), all_gts_.end(), 0);
+    cost_pairs(inside_, all_gts_, inside_begin_);
 
     Transport<T>& t = transport_;
     t.begin.assign(1, 0);
@@ -146,9 +152,7 @@ class OtaImage {
     Transport<T>& t = transport_;
     far_cost_.clear();
     for (int32_t g : far_) {
-      costs_.clear();
-      for (int64_t j = 0; j < scene_->N; ++j) gather(g, j);
-      cost_gathered();
+      cost_pairs(anchors_, {g}, {0, scene_->N});
       far_cost_.insert(far_cost_.end(), costs_.cost.begin(), costs_.cost.end());
     }
     zeros_.assign(t.columns, T(0));
@@ -199,7 +203,7 @@ class OtaImage {
   Costs<T> costs_;
   std::vector<int32_t> inside_;  // anchors in regions, gt after gt
   std::vector<int64_t> inside_begin_, k_;
-  std::vector<int32_t> near_, far_;  // gts that are sparse rows, and dense ones
+  std::vector<int32_t> all_gts_, near_, far_;  // near: gts that are sparse rows; far: dense ones
   std::vector<int32_t> row_of_, anchors_, position_, best_gt_;
   std::vector<uint8_t> marks_;
   std::vector<T> zeros_, far_cost_, entries_, best_share_, scratch_;

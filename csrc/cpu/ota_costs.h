@@ -1,10 +1,10 @@
-// Costs of many pairs of OTA side by side.
+// Overlaps and costs of many pairs of OTA side by side.
 #pragma once
 
 #include <vector>
 
 #include "../ota.h"
-#include "simd.h"
+#include "objectness.h"
 
 namespace yolox_ops {
 namespace {
@@ -12,12 +12,31 @@ namespace {
 // Pairs of ground truths and anchors, to be costed as one loop.
 template <class T>
 struct Costs {
-  std::vector<T> overlap, logit, obj_exp, obj_softplus, cost;
+  std::vector<T> box[4], overlap, logit, obj_logit, obj_exp, obj_softplus, cost;  // box: cx, cy, w, h
 
-  void clear() {
-    for (auto* v : {&overlap, &logit, &obj_exp, &obj_softplus}) v->clear();
+  void resize(int64_t n) {
+    for (auto& v : box) v.resize(n);
+    for (auto* v : {&overlap, &logit, &obj_logit, &obj_exp, &obj_softplus, &cost}) v->resize(n);
   }
 };
+
+template <class T>
+YOLOX_OPS_INLINE void overlap_loop(const Box<T> gt, int64_t n, const T* __restrict cx, const T* __restrict cy,
+                                   const T* __restrict w, const T* __restrict h, T* __restrict out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T box[4] = {cx[i], cy[i], w[i], h[i]};
+    out[i] = iou(gt, load_box(box, Format::kCxcywh, Kind::kIou));
+  }
+}
+
+YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, int64_t n, const float* cx, const float* cy, const float* w,
+                                  const float* h, float* out) {
+  overlap_loop(gt, n, cx, cy, w, h, out);
+}
+YOLOX_OPS_SIMD void simd_overlaps(const Box<double>& gt, int64_t n, const double* cx, const double* cy, const double* w,
+                                  const double* h, double* out) {
+  overlap_loop(gt, n, cx, cy, w, h, out);
+}
 
 template <class T>
 YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T* __restrict logit,

@@ -28,13 +28,6 @@ constexpr int64_t kColumns = 256;
 // Pairs of dense rows that are worth a thread of their own.
 constexpr int64_t kPairGrain = 1 << 16;
 
-constexpr double kWindow = 1e7;
-
-template <class T>
-YOLOX_OPS_INLINE bool leaves_window(T f) {
-  return (f > T(kWindow)) | ((f < T(1 / kWindow)) & (f > T(0)));
-}
-
 // Rows are numbered densely first: `dense` that reach every column, then those that have pairs.
 template <class T>
 struct Transport {
@@ -131,7 +124,10 @@ struct Transport {
       }
     });
     for (size_t at = 0; at < tile_sums_.size(); ++at) sums_[at % dense] += tile_sums_[at];
-    each_pair([&](int64_t i, int64_t p) { sums_[i] += pair_entries[p] * column_factors[pair_column[p]]; });
+    for (int64_t i = dense; i < rows(); ++i) {
+      const int64_t first = begin[i - dense], count = begin[i - dense + 1] - first;
+      sums_[i] = gathered_sum(count, &pair_entries[first], &pair_column[first], column_factors.data());
+    }
   }
 
   // Sets the factors of rows; whether all rows held what they should before.
@@ -146,9 +142,7 @@ struct Transport {
   }
 
   bool window_left() const {
-    const auto leaves = [](T f) { return leaves_window(f); };
-    return std::any_of(row_factors.begin(), row_factors.end(), leaves) ||
-           std::any_of(column_factors.begin(), column_factors.end(), leaves);
+    return simd_window_left(rows(), row_factors.data()) || simd_window_left(columns, column_factors.data());
   }
 
   // Puts the factors into the potentials. Those of a row or column without a finite cost are no numbers then, and go

@@ -73,6 +73,32 @@ YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const 
   }
 }
 
+// What a row of n pairs holds, but for its own factor. Plain code: gathers into a vector take longer than the four
+// sums.
+template <class T>
+T gathered_sum(int64_t n, const T* entries, const int32_t* column, const T* factors) {
+  T lanes[4] = {};
+  int64_t p = 0;
+  for (; p + 4 <= n; p += 4) {
+    for (int64_t lane = 0; lane < 4; ++lane) lanes[lane] += entries[p + lane] * factors[column[p + lane]];
+  }
+  for (; p < n; ++p) lanes[0] += entries[p] * factors[column[p]];
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+constexpr double kWindow = 1e7;
+
+// Whether a factor leaves [1 / kWindow, kWindow]; 0 does not, it stays what it is.
+template <class T>
+YOLOX_OPS_INLINE bool window_left(int64_t n, const T* __restrict factors) {
+  int left = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const T f = factors[i];
+    left |= (f > T(kWindow)) | ((f < T(1 / kWindow)) & (f > T(0)));
+  }
+  return left;
+}
+
 #define YOLOX_OPS_SINKHORN(T)                                                                                     \
   YOLOX_OPS_SIMD void simd_lower_columns(int64_t n, const T* cost, double potential, double per_epsilon,          \
                                          double* low) {                                                           \
@@ -88,7 +114,8 @@ YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const 
   YOLOX_OPS_SIMD void simd_sweep(int64_t rows, int64_t stride, int64_t n, const T* entries, const T* row_factors, \
                                  const T* demand, bool keep, T* columns, double* sums) {                          \
     sweep_tile(rows, stride, n, entries, row_factors, demand, keep, columns, sums);                               \
-  }
+  }                                                                                                               \
+  YOLOX_OPS_SIMD bool simd_window_left(int64_t n, const T* factors) { return window_left(n, factors); }
 YOLOX_OPS_SINKHORN(float)
 YOLOX_OPS_SINKHORN(double)
 #undef YOLOX_OPS_SINKHORN
