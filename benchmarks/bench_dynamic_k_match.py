@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks import floors
 from benchmarks.peers import Megvii
 from benchmarks.scenes import Scene, scene
-from benchmarks.sweeps import sweep
+from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import dynamic_k_match, simota_cost
 
 
@@ -55,18 +55,16 @@ def test_peers(race, images, objects):
     )
 
 
-@sweep(B=(1, 2, 4, 8, 16), G=(4, 8, 16, 32, 64), N=(2100, 8400, 33600))
+@sweep("dynamic_k_match")
 def test_growth(race, axis, value):
-    size = {2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
-    args = scene([value if axis == "G" else 8] * (value if axis == "B" else 4), size=size)
-    cost, iou = simota_cost(*args)
+    args, call = SWEEPS["simota_cost"].call(axis, value).args, SWEEPS["dynamic_k_match"].call(axis, value)
     race(
-        functools.partial(dynamic_k_match, cost, iou),
+        call,
         table="growth",
         op="dynamic_k_match",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(args, cost, iou),
-        work=floors.dynamic_k_match(cost, iou),
+        verified=verify(args, *call.args),
+        work=floors.dynamic_k_match(*call.args),
     )

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 import yolox_ops
 from benchmarks.peers_torch import simota_torch
-from benchmarks.scenes import scene
+from benchmarks.scenes import random_boxes, scene
 from tests.impls import cpp_kernel, triton_launcher
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -25,11 +25,6 @@ COUNTS = {"B=16": [DRAW.randint(1, 50) for _ in range(16)], "B=64": [DRAW.randin
 
 def to_gpu(args):
     return tree_map_only(torch.Tensor, lambda t: t.cuda(), args)
-
-
-def random_boxes(*shape: int, extent: float = 600.0) -> torch.Tensor:
-    corner = torch.rand(*shape, 2, generator=torch.Generator().manual_seed(0)) * extent
-    return torch.cat([corner, corner + 1 + torch.rand(*shape, 2) * 59], -1)
 
 
 def launches_and_waits(call) -> dict[str, int]:

@@ -11,7 +11,7 @@ from benchmarks import floors
 from benchmarks.bench_yolox_loss import step
 from benchmarks.peers_ota import megvii_ota
 from benchmarks.scenes import Scene, scene, undecoded
-from benchmarks.sweeps import sweep
+from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import Assignment, ota, simota, yolox_loss
 from yolox_ops.yolox import yolox_s
 from yolox_ops.yolox.assigners import ota as ota_in_order
@@ -62,27 +62,19 @@ def test_peers(race, case):
     )
 
 
-@sweep(
-    B=(1, 2, 4, 8, 16, 32, 64),
-    G=(8, 16, 32, 64, 128, 256, 512),
-    N=(2100, 8400, 33600),
-    C=(20, 80, 320),
-    iterations=(25, 50, 100, 200),
-)
+@sweep("ota")
 def test_growth(race, axis, value):
-    images = value if axis == "B" else 1 if axis == "G" else 4
-    size = {2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
-    inputs = scene([value if axis == "G" else 16] * images, value if axis == "C" else 80, size)
-    args, iterations = arguments(inputs), value if axis == "iterations" else 50
+    call = SWEEPS["ota"].call(axis, value)
+    iterations = call.keywords["iterations"]
     race(
-        functools.partial(ota, *args, iterations=iterations),
+        call,
         table="growth",
         op="ota",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(args, iterations=iterations),
-        work=floors.ota(inputs, iterations),
+        verified=verify(call.args, iterations=iterations),
+        work=floors.ota((*call.args[:2], None, *call.args[2:]), iterations),
     )
 
 

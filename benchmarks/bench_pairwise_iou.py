@@ -8,15 +8,10 @@ from torch import Tensor
 
 from benchmarks import floors
 from benchmarks.peers_iou import IS_DISTANCE, PAIRWISE, torchvision_ciou, torchvision_giou
-from benchmarks.sweeps import sweep
+from benchmarks.scenes import random_boxes
+from benchmarks.sweeps import SWEEPS, sweep
 from python_ref.pairwise_iou import pairwise_iou as reference
 from yolox_ops import pairwise_iou
-
-
-def random_boxes(n: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(n, 2, generator=generator) * 600
-    return torch.cat([corner, corner + 1 + torch.rand(n, 2, generator=generator) * 60], -1)
 
 
 def verify(boxes1: Tensor, boxes2: Tensor, matrix: Tensor, kind: str = "iou") -> str:
@@ -27,7 +22,7 @@ def verify(boxes1: Tensor, boxes2: Tensor, matrix: Tensor, kind: str = "iou") ->
 
 @pytest.mark.parametrize("size", [5000, 1000, 100])
 def test_peers(race, size):
-    boxes1, boxes2 = random_boxes(size, 0), random_boxes(size, 1)
+    boxes1, boxes2 = random_boxes(size), random_boxes(size, seed=1)
     answer = pairwise_iou(boxes1, boxes2)
     verified = verify(boxes1, boxes2, answer)
     calls = {name: prepare(boxes1, boxes2) for name, prepare in PAIRWISE.items()}
@@ -47,7 +42,7 @@ def test_peers(race, size):
 
 @pytest.mark.parametrize(("kind", "prepare"), [("giou", torchvision_giou), ("ciou", torchvision_ciou)])
 def test_kinds(race, kind, prepare):
-    boxes1, boxes2 = random_boxes(2000, 0), random_boxes(2000, 1)
+    boxes1, boxes2 = random_boxes(2000), random_boxes(2000, seed=1)
     answer, call = pairwise_iou(boxes1, boxes2, kind=kind), prepare(boxes1, boxes2)
     torch.testing.assert_close(call(), answer, rtol=1e-4, atol=1e-5)
     race(
@@ -61,16 +56,16 @@ def test_kinds(race, kind, prepare):
     )
 
 
-@sweep(M=(64, 256, 1024, 4096))
+@sweep("pairwise_iou")
 def test_growth(race, axis, value):
-    boxes1, boxes2 = random_boxes(value, 0), random_boxes(2000, 1)
+    call = SWEEPS["pairwise_iou"].call(axis, value)
     race(
-        functools.partial(pairwise_iou, boxes1, boxes2),
+        call,
         table="growth",
         op="pairwise_iou",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(boxes1, boxes2, pairwise_iou(boxes1, boxes2)),
-        work=floors.pairwise_iou(value, 2000),
+        verified=verify(*call.args, call()),
+        work=floors.pairwise_iou(*map(len, call.args)),
     )

@@ -13,7 +13,7 @@ from benchmarks.peers import Megvii
 from benchmarks.peers_batched import SuperGradients, TaskAligned
 from benchmarks.peers_torch import compiled_simota, simota_torch
 from benchmarks.scenes import Scene, aerial_scene, coco_counts, scene
-from benchmarks.sweeps import sweep
+from benchmarks.sweeps import SWEEPS, sweep
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost
 from yolox_ops import Assignment, simota
@@ -80,32 +80,20 @@ def test_peers(race, case):
     )
 
 
-def grown(axis: str, value: int) -> Scene:
-    """A batch in which one thing has the size `value`, the others 8 images of 16 objects, 640 x 640, 80 classes."""
-    images = value if axis == "B" else 1 if axis == "G" else 8
-    size = {2100: 320, 8400: 640, 33600: 1280, 134400: 2560}[value] if axis == "N" else 640
-    return scene([value if axis == "G" else 16] * images, value if axis == "C" else 80, size)
-
-
-@sweep(
-    B=(1, 2, 4, 8, 16, 32, 64),
-    G=(1, 8, 32, 64, 128, 256, 512, 1024),
-    N=(2100, 8400, 33600, 134400),
-    C=(20, 80, 320, 1280),
-)
+@sweep("simota")
 def test_growth(race, axis, value):
-    args = grown(axis, value)
-    compiled = functools.partial(compiled_simota(), *args)
+    call = SWEEPS["simota"].call(axis, value)
+    compiled = functools.partial(compiled_simota(), *call.args)
     race(
-        functools.partial(simota, *args),
+        call,
         {"torch, batched, compiled": compiled},
         table="growth",
         op="simota",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=compare(simota(*args), compiled(), "compiled torch operations'"),
-        work=floors.simota(args),
+        verified=compare(call(), compiled(), "compiled torch operations'"),
+        work=floors.simota(call.args),
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks import floors
 from benchmarks.scenes import Scene, scene
-from benchmarks.sweeps import sweep
+from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import pairwise_iou, simota_cost
 
 
@@ -52,18 +52,16 @@ def test_peers(race, images, objects):
     )
 
 
-@sweep(B=(1, 2, 4, 8, 16), G=(4, 8, 16, 32, 64), N=(2100, 8400, 33600), C=(20, 80, 320))
+@sweep("simota_cost")
 def test_growth(race, axis, value):
-    size = {2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
-    objects = value if axis == "G" else 8
-    args = scene([objects] * (value if axis == "B" else 4), value if axis == "C" else 80, size)
+    call = SWEEPS["simota_cost"].call(axis, value)
     race(
-        functools.partial(simota_cost, *args),
+        call,
         table="growth",
         op="simota_cost",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(args),
-        work=floors.simota_cost(args),
+        verified=verify(call.args),
+        work=floors.simota_cost(call.args),
     )

@@ -7,21 +7,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import floors
-from benchmarks.peers_ota import megvii_ota_problem, megvii_sinkhorn, pot_sinkhorn
-from benchmarks.scenes import scene
-from benchmarks.sweeps import sweep
+from benchmarks.peers_ota import megvii_ota_problems, megvii_sinkhorn, pot_sinkhorn
+from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import sinkhorn
-
-
-def problem(images: int, objects: int = 50, size: int = 640) -> tuple[Tensor, ...]:
-    """cost [B, M, N] with M = objects + 1, supply, demand."""
-    pred_boxes, cls_logits, _, points, strides, gt_boxes, gt_labels, _ = scene([objects] * images, size=size)
-    parts = [
-        megvii_ota_problem(pred_boxes[b], cls_logits[b], points, strides, gt_boxes[b], gt_labels[b])[:2]
-        for b in range(images)
-    ]
-    cost, supply = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
-    return cost, supply, torch.ones(images, cost.shape[2])
 
 
 def by_image(function, tensors):
@@ -38,7 +26,7 @@ def verify(plan: Tensor, tensors: tuple[Tensor, ...], iterations: int = 50) -> s
 
 @pytest.mark.parametrize("images", [16, 1])
 def test_peers(race, images):
-    tensors = problem(images)
+    tensors = megvii_ota_problems(images)
     peers = {
         "POT, NumPy": lambda: by_image(lambda *i: torch.from_numpy(pot_sinkhorn(*(t.numpy() for t in i))), tensors),
         "POT, torch": lambda: by_image(pot_sinkhorn, tensors),
@@ -57,12 +45,10 @@ def test_peers(race, images):
     )
 
 
-@sweep(B=(1, 2, 4, 8, 16), M=(4, 8, 16, 32, 64), N=(525, 2100, 8400, 33600), iterations=(10, 20, 40, 80, 160))
+@sweep("sinkhorn")
 def test_growth(race, axis, value):
-    size = {525: 160, 2100: 320, 8400: 640, 33600: 1280}[value] if axis == "N" else 640
-    tensors = problem(value if axis == "B" else 2, value - 1 if axis == "M" else 15, size)
-    iterations = value if axis == "iterations" else 20
-    call = functools.partial(sinkhorn, *tensors, iterations=iterations)
+    call = SWEEPS["sinkhorn"].call(axis, value)
+    iterations = call.keywords["iterations"]
     race(
         call,
         table="growth",
@@ -70,6 +56,6 @@ def test_growth(race, axis, value):
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(call(), tensors, iterations),
-        work=floors.sinkhorn(tensors[0], iterations),
+        verified=verify(call(), call.args, iterations),
+        work=floors.sinkhorn(call.args[0], iterations),
     )

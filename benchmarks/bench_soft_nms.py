@@ -7,20 +7,13 @@ import torch
 from torch import Tensor
 
 from benchmarks import floors, peers_nms
-from benchmarks.sweeps import sweep
+from benchmarks.scenes import random_detections
+from benchmarks.sweeps import SWEEPS, sweep
 from python_ref.soft_nms import soft_nms as reference
 from yolox_ops import batched_soft_nms, pairwise_iou, soft_nms
 
-SIZE, CANVAS = 5000, 600
+SIZE = 5000
 METHODS = ("gaussian", "linear", "hard", "mean_gaussian")
-
-
-def random_boxes(*shape: int, canvas: float = CANVAS, kinds: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """boxes, scores, labels."""
-    generator = torch.Generator().manual_seed(0)
-    corner = torch.rand(*shape, 2, generator=generator) * canvas
-    boxes = torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=generator) * 59], -1)
-    return boxes, torch.rand(*shape, generator=generator), torch.randint(kinds, shape, generator=generator)
 
 
 def verify_by_reference(boxes: Tensor, scores: Tensor, labels: Tensor, method: str = "gaussian") -> str:
@@ -60,7 +53,7 @@ def ensemble(boxes: Tensor, scores: Tensor, labels: Tensor, method: str):
 @pytest.mark.parametrize("kinds", [1, 80])
 @pytest.mark.parametrize("method", METHODS)
 def test_peers(race, method, kinds):
-    inputs = random_boxes(SIZE, kinds=kinds)
+    inputs = random_detections(SIZE, kinds=kinds)
     verified = verify_by_reference(*inputs, method)
     if method != "mean_gaussian":
         verified += "; " + verify_whole(*inputs, method)
@@ -85,7 +78,7 @@ def verify_batch(boxes: Tensor, scores: Tensor, labels: Tensor) -> str:
 
 
 def test_batch(race):
-    boxes, scores, labels = random_boxes(16, 1000, kinds=80)
+    boxes, scores, labels = random_detections(16, 1000, kinds=80)
     race(
         functools.partial(batched_soft_nms, boxes, scores, labels),
         {"yolox_ops, image by image": lambda: [soft_nms(*image) for image in zip(boxes, scores, labels, strict=True)]},
@@ -96,21 +89,16 @@ def test_batch(race):
     )
 
 
-@sweep(boxes=(500, 1000, 2000, 4000, 8000), labels=(1, 2, 4, 8, 16, 32, 64), B=(1, 2, 4, 8, 16, 32))
+@sweep("soft_nms")
 def test_growth(race, axis, value):
-    """The canvas grows with the boxes, so that each goes on overlapping as many: what the op computes is a weight for
-    each two boxes that overlap. With the labels these become fewer."""
-    size = value if axis == "boxes" else 1000 if axis == "B" else 4000
-    images, kinds = (value if axis == "B" else 1), (value if axis == "labels" else 1)
-    inputs = random_boxes(images, size, canvas=CANVAS * (size / 4000) ** 0.5, kinds=kinds)
-    verified = verify_batch(*inputs)
+    call = SWEEPS["soft_nms"].call(axis, value)
     race(
-        functools.partial(batched_soft_nms, *inputs),
+        call,
         table="growth",
         op="soft_nms",
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verified,
-        work=floors.soft_nms(inputs[0], inputs[2]),
+        verified=verify_batch(*call.args),
+        work=floors.soft_nms(call.args[0], call.args[2]),
     )

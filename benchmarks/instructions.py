@@ -3,6 +3,7 @@ clock. A run prints the counts beside those of benchmarks/results/instructions.j
 
     python -m benchmarks.instructions             # a quarter of a minute
     python -m benchmarks.instructions --record    # renews that file; commit it with what changed the counts
+    python -m benchmarks.instructions --growth    # renews the counts of the report's sweeps; eight minutes
 
 Needs valgrind, its headers and a C++ compiler. Valgrind shows the program a CPU with AVX2 and without AVX-512 wherever
 there is AVX2: one level of the kernels is counted, and the counts do not depend on the machine. They know nothing of
@@ -25,6 +26,7 @@ from yolox_ops._table import table
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "benchmarks/results/instructions.json"
+GROWTH = ROOT / "benchmarks/results/instructions_growth.json"
 RENEW = "python -m benchmarks.instructions --record"
 # The share by which a count may leave its record, downwards as well: a record that is too high hides what comes after.
 MARGIN, MARGIN_OF_ANOTHER_COMPILER = 0.02, 0.25
@@ -44,12 +46,19 @@ class Op(TypedDict):
     instructions: int
 
 
-class Counts(TypedDict):
+class Tools(TypedDict):
     compiler: str
     simd: str
     torch: str
     valgrind: str
+
+
+class Counts(Tools):
     ops: dict[str, Op]
+
+
+class Growth(Tools):
+    growth: dict[str, dict[str, dict[str, int]]]  # op, axis, size: instructions
 
 
 def kernel_instructions(lines: Iterable[str]) -> dict[str, int]:
@@ -86,8 +95,8 @@ def output_of(command: list[str], **options: Any) -> str:
     return run.stdout
 
 
-def count() -> Counts:
-    """Runs the workloads under callgrind."""
+def counted(what: str) -> tuple[dict[str, int], dict[str, Any]]:
+    """The instructions of "ops" or of "growth", by name, and what the process that ran them says of itself."""
     if shutil.which("valgrind") is None:
         sys.exit("valgrind must be there to count instructions, it is not (Debian: apt install valgrind)")
     with tempfile.TemporaryDirectory() as folder:
@@ -96,21 +105,33 @@ def count() -> Counts:
         compiler = shlex.split(os.environ.get("CXX", "c++"))
         output_of([*compiler, "-shared", "-fPIC", "-o", str(switch), str(source)])
         callgrind = ["valgrind", *CALLGRIND.split(), f"--callgrind-out-file={out}"]
-        workloads = [sys.executable, "-m", "benchmarks.workloads", str(switch)]
+        workloads = [sys.executable, "-m", "benchmarks.workloads", what, str(switch)]
         said = json.loads(output_of([*callgrind, *workloads], cwd=ROOT, env={**os.environ, **FIXED}))
         with out.open() as lines:
             counts = kernel_instructions(lines)
-    words: dict[str, str] = said["workloads"]
-    empty = [name for name in words if not counts.get(name)]
+    empty = [name for name in said["calls"] if not counts.get(name)]
     if empty:
-        sys.exit(f"each workload must run instructions of _C.so, callgrind saw none of {', '.join(empty)}")
-    return {
-        "compiler": said["build"]["cpu"],
-        "simd": said["build"]["simd"],
-        "torch": said["build"]["torch"],
-        "valgrind": output_of(["valgrind", "--version"]).strip(),
-        "ops": {name: {"workload": words[name], "instructions": counts[name]} for name in words},
-    }
+        sys.exit(f"each call must run instructions of _C.so, callgrind saw none of {', '.join(empty)}")
+    build = said["build"]
+    tools = {"compiler": build["cpu"], "simd": build["simd"], "torch": build["torch"]}
+    return counts, {**tools, "valgrind": output_of(["valgrind", "--version"]).strip(), "calls": said["calls"]}
+
+
+def count() -> Counts:
+    """Runs the workloads under callgrind."""
+    counts, said = counted("ops")
+    words = said.pop("calls")
+    return {**said, "ops": {name: {"workload": words[name], "instructions": counts[name]} for name in words}}
+
+
+def count_growth() -> Growth:
+    """Runs the sweeps under callgrind."""
+    counts, said = counted("growth")
+    grown: dict[str, dict[str, dict[str, int]]] = {}
+    for name in said.pop("calls"):
+        op, axis, value = name.split()
+        grown.setdefault(op, {}).setdefault(axis, {})[value] = counts[name]
+    return {**said, "growth": grown}
 
 
 def change(now: int, before: int) -> str:
@@ -148,7 +169,11 @@ def comparison(found: Counts, recorded: Counts) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="write the counts down as those to come are held against")
+    parser.add_argument("--growth", action="store_true", help="count benchmarks/sweeps.py, and record that")
     options = parser.parse_args()
+    if options.growth:
+        GROWTH.write_text(json.dumps(count_growth(), indent=1) + "\n")
+        return 0
     found = count()
     recorded: Counts = json.loads(RECORD.read_text()) if RECORD.is_file() else {**found, "ops": {}}
     print(comparison(found, recorded))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.scenes import scene
 from yolox_ops import Assignment, pairwise_iou
 
 
@@ -59,6 +60,17 @@ def megvii_ota_problem(
     totals = (iou * inside).topk(min(20, N), 1).values.sum(1)
     k = totals.int().clamp(min=1).to(cost.dtype)
     return torch.cat([cost, background[None]]), torch.cat([k, N - k.sum(0, keepdim=True)]), totals, iou
+
+
+def megvii_ota_problems(images: int, objects: int = 50, size: int = 640) -> tuple[Tensor, Tensor, Tensor]:
+    """cost [B, M, N] with M = objects + 1, supply, demand: of random scenes."""
+    pred_boxes, cls_logits, _, points, strides, gt_boxes, gt_labels, _ = scene([objects] * images, size=size)
+    parts = [
+        megvii_ota_problem(pred_boxes[b], cls_logits[b], points, strides, gt_boxes[b], gt_labels[b])[:2]
+        for b in range(images)
+    ]
+    cost, supply = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+    return cost, supply, torch.ones(images, cost.shape[2])
 
 
 def share(plan: Tensor) -> Tensor:

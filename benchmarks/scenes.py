@@ -82,6 +82,20 @@ def aerial_scene(size: int = 640, seed: int = 0) -> Scene:
     )
 
 
+def random_boxes(*shape: int, seed: int = 0, canvas: float = 600.0) -> Tensor:
+    """[*shape, 4], corners; boxes of 1 to 60 pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(*shape, 2, generator=generator) * canvas
+    return torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=generator) * 59], -1)
+
+
+def random_detections(*shape: int, canvas: float = 600.0, kinds: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """boxes, scores, labels."""
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.rand(*shape, generator=generator)
+    return random_boxes(*shape, canvas=canvas), scores, torch.randint(kinds, shape, generator=generator)
+
+
 def corners(boxes: Tensor) -> Tensor:
     """[..., 4], x1, y1, x2, y2 of centres and sizes."""
     return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)

@@ -3,14 +3,15 @@
 import ctypes
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import yolox_ops
-from benchmarks.scenes import scene
+from benchmarks.scenes import random_boxes, random_detections, scene
+from benchmarks.sweeps import SWEEPS
 
 Call = Callable[[], Any]
 # name: what makes its call. The docstring says the workload in words; the record keeps them.
@@ -24,13 +25,6 @@ def workload(make: Callable[[], Call]) -> Callable[[], Call]:
 
 def words(name: str) -> str:
     return WORKLOADS[name].__doc__ or ""
-
-
-def random_boxes(*shape: int, seed: int) -> Tensor:
-    """[*shape, 4], corners; 1 to 60 pixels on a canvas of 400."""
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(*shape, 2, generator=generator) * 400
-    return torch.cat([corner, corner + 1 + torch.rand(*shape, 2, generator=generator) * 59], -1)
 
 
 def random_scene() -> tuple[Tensor, ...]:
@@ -49,27 +43,27 @@ def gradient(function: Callable[..., Tensor], *boxes: Tensor) -> Call:
 @workload
 def pairwise_iou() -> Call:
     """IoU, 300 x 300 boxes"""
-    a, b = random_boxes(300, seed=0), random_boxes(300, seed=1)
+    a, b = random_boxes(300), random_boxes(300, seed=1)
     return lambda: yolox_ops.pairwise_iou(a, b)
 
 
 @workload
 def pairwise_iou_backward() -> Call:
     """CIoU, 100 x 100 boxes"""
-    return gradient(yolox_ops.pairwise_iou, random_boxes(100, seed=0), random_boxes(100, seed=1))
+    return gradient(yolox_ops.pairwise_iou, random_boxes(100), random_boxes(100, seed=1))
 
 
 @workload
 def aligned_iou() -> Call:
     """CIoU, 10,000 pairs"""
-    a, b = random_boxes(10_000, seed=0), random_boxes(10_000, seed=1)
+    a, b = random_boxes(10_000), random_boxes(10_000, seed=1)
     return lambda: yolox_ops.aligned_iou(a, b, kind="ciou")
 
 
 @workload
 def aligned_iou_backward() -> Call:
     """CIoU, 10,000 pairs"""
-    return gradient(yolox_ops.aligned_iou, random_boxes(10_000, seed=0), random_boxes(10_000, seed=1))
+    return gradient(yolox_ops.aligned_iou, random_boxes(10_000), random_boxes(10_000, seed=1))
 
 
 @workload
@@ -113,34 +107,38 @@ def sinkhorn() -> Call:
 @workload
 def soft_nms() -> Call:
     """gaussian, 2000 boxes of 5 labels"""
-    generator = torch.Generator().manual_seed(0)
-    boxes = random_boxes(2000, seed=0)
-    scores, labels = torch.rand(2000, generator=generator), torch.randint(5, (2000,), generator=generator)
-    return lambda: yolox_ops.soft_nms(boxes, scores, labels)
+    detections = random_detections(2000, kinds=5)
+    return lambda: yolox_ops.soft_nms(*detections)
 
 
 @workload
 def batched_soft_nms() -> Call:
     """hard, 4 images of 2000 boxes of one label"""
-    generator = torch.Generator().manual_seed(0)
-    boxes, scores = random_boxes(4, 2000, seed=0), torch.rand(4, 2000, generator=generator)
+    boxes, scores, _ = random_detections(4, 2000)
     return lambda: yolox_ops.batched_soft_nms(boxes, scores, method="hard")
 
 
-def main(switch: str) -> None:
-    """Runs every call once under callgrind, which the library `switch` (instructions.SWITCH) turns on and off. Prints
-    build_info() and the workloads in words, as JSON."""
+def swept() -> Iterator[tuple[str, Call]]:
+    for op, sweep in SWEEPS.items():
+        for axis, value in sweep:
+            yield f"{op} {axis} {value}", sweep.call(axis, value)
+
+
+def main(what: str, switch: str) -> None:
+    """Runs the calls of "ops" or of "growth" twice, the second time under callgrind, which the library `switch`
+    (instructions.SWITCH) turns on and off: what only the first call of an op does is no work of its kernel. Prints
+    build_info() and the calls in words, as JSON."""
     torch.set_num_threads(1)
-    calls = {name: make() for name, make in WORKLOADS.items()}
-    for call in calls.values():
-        call()  # what only the first call of an op does is no work of its kernel
-    callgrind = ctypes.CDLL(switch)
-    for name, call in calls.items():
+    callgrind, said = ctypes.CDLL(switch), {}
+    calls = swept() if what == "growth" else ((name, make()) for name, make in WORKLOADS.items())
+    for name, call in calls:
+        call()
         callgrind.start()
         call()
         callgrind.stop(name.encode())
-    json.dump({"build": yolox_ops.build_info(), "workloads": {name: words(name) for name in WORKLOADS}}, sys.stdout)
+        said[name] = words(name) if name in WORKLOADS else name
+    json.dump({"build": yolox_ops.build_info(), "calls": said}, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

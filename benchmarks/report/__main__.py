@@ -10,15 +10,16 @@ from benchmarks.report.document import report
 from benchmarks.report.reading import default_paths, read_all
 from benchmarks.report.readme import replace_block, speed_block
 from benchmarks.report.results import Result
+from benchmarks.report.work import read_work
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def texts(results: Sequence[Result], root: Path) -> dict[Path, str]:
     """The two pages as the results give them."""
-    readme = root / "README.md"
+    readme, growth = root / "README.md", root / "benchmarks/results/instructions_growth.json"
     return {
-        root / "benchmarks/REPORT.md": report(results),
+        root / "benchmarks/REPORT.md": report(results, read_work(growth) if growth.is_file() else []),
         readme: replace_block(readme.read_text(), speed_block(results)),
     }
 

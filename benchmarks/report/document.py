@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from benchmarks.report import tables, units
 from benchmarks.report.growth import LINEAR, curves
 from benchmarks.report.results import Result, ops_of
+from benchmarks.report.work import Work, work_table, work_verdict
 
 HEAD = f"""# Speed report
 
@@ -33,7 +34,7 @@ How to read it:
   per doubling, p being the slope of log(t - t0) over log(x - x0); 2 is linear. The table has the largest of the steps
   that start at 2 t0 or more, for below that t - t0 is noise, or, where there is none, the last step as it is, with the
   bounds that the quartiles give; more than {LINEAR} is in bold where the lower bound is too. The slope at the end is
-  that of log t over log x along the upper three sizes.
+  that of log t over log x along the upper three sizes. Instructions, which know of no cache, are counted at the end.
 """
 
 
@@ -116,6 +117,21 @@ def _part(result: Result) -> list[str]:
     return parts
 
 
-def report(results: Sequence[Result]) -> str:
+def _growth_in_instructions(works: list[Work]) -> list[str]:
+    return [
+        "## Growth in instructions",
+        "The sweeps above once more, on one thread, in instructions of the kernels as valgrind counts them "
+        "(`python -m benchmarks.instructions --growth`, [results/instructions_growth.json]"
+        "(results/instructions_growth.json)): what an op does for its inputs, whatever caches and memory make of it. "
+        "Where time grows by more than instructions, what a call touches has left a cache.",
+        work_verdict(works),
+        work_table(works),
+    ]
+
+
+def report(results: Sequence[Result], works: list[Work]) -> str:
     """The whole page."""
-    return "\n\n".join([HEAD.strip(), *(part for result in results for part in _part(result))]) + "\n"
+    parts = [HEAD.strip(), *(part for result in results for part in _part(result))]
+    if works:
+        parts += _growth_in_instructions(works)
+    return "\n\n".join(parts) + "\n"

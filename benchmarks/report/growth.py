@@ -8,6 +8,15 @@ from benchmarks.report.results import Measured, Result, Row
 LINEAR = 2.1  # growth per doubling that counts as linear: 5 % more is within what runs differ by
 
 
+Point = tuple[float, float]  # a size, and what it takes
+
+
+def per_doubling(first: Point, small: Point, large: Point) -> float:
+    """2^p where what is taken beyond the first point grows as the size beyond it to the power p: 2 for any a + b x."""
+    (x0, t0), (x, t), (y, u) = first, small, large
+    return (max(u - t0, 0.0) / (t - t0)) ** (math.log(2) / math.log((y - x0) / (x - x0))) if t > t0 else math.inf
+
+
 @dataclass(frozen=True)
 class Step:
     """The steepest step of a curve: its growth per doubling, with bounds from the quartiles, and where it is."""
@@ -32,10 +41,9 @@ class Curve:
 
     @property
     def steepest(self) -> Step | None:
-        """Of the steps between neighbouring sizes, that of the largest growth; None where no size takes 2 t0.
+        """Of the steps between neighbouring sizes, that of the largest growth; None where no size takes 2 t0, the time
+        at the smallest size, which holds the constant part.
 
-        With t0 the time at the smallest size x0, which holds the constant part, a step from x to y grows by 2^p per
-        doubling, p = log((t(y) - t0) / (t(x) - t0)) / log((y - x0) / (x - x0)): exactly 2 for any a + b x.
         Where only the last size takes 2 t0 it is the last step as it is, constant part included: below 2 for a + b x.
         """
         (x0, *xs), (t0, *ts) = self.values, self.ours
@@ -44,12 +52,11 @@ class Curve:
             if small.median < 2 * t0.median:  # less is a difference of noise
                 continue
 
-            def growth(above: float, below: float, x: float = x, y: float = y) -> float:
-                more, less = max(above - t0.median, 0.0), below - t0.median
-                return (more / less) ** (math.log(2) / math.log((y - x0) / (x - x0))) if less > 0 else math.inf
+            def growth(below: float, above: float, x: float = x, y: float = y) -> float:
+                return per_doubling((x0, t0.median), (x, below), (y, above))
 
-            factor = growth(large.median, small.median)
-            steps.append(Step(factor, growth(large.q1, small.q3), growth(large.q3, small.q1), x, y))
+            factor = growth(small.median, large.median)
+            steps.append(Step(factor, growth(small.q3, large.q1), growth(small.q1, large.q3), x, y))
         if not steps and ts and ts[-1].median >= 2 * t0.median:
             x, y = self.values[-2:]
             small, large = self.ours[-2:]
