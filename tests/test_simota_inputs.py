@@ -207,6 +207,7 @@ GOOD = random_scene([3, 2], size=32)
         ({}, {"topk": 0}, ValueError, "topk must be at least 1, got 0"),
         ({}, {"topk": 2.5}, TypeError, "topk must be an integer, got 2.5"),
         ({}, {"center_radius": "2.5"}, TypeError, "center_radius must be a number, got '2.5'"),
+        ({}, {"center_radius": 10**400}, ValueError, "center_radius must fit into a float, got an integer of 1329"),
         ({}, {"topk": True}, TypeError, "topk must be an integer, got True"),
         ({}, {"center_radius": 0}, ValueError, "center_radius must be positive and finite, got 0"),
         ({}, {"center_radius": math.inf}, ValueError, "center_radius must be positive and finite, got inf"),

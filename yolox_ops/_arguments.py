@@ -2,6 +2,7 @@
 imports torch, so that yolox_ops.numpy needs none."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -33,10 +34,12 @@ def check_number(name: str, value: object) -> None:
     # torch's symbols stand for numbers where a program is traced; they are known by what they can do, without torch.
     if isinstance(value, bool) or not (isinstance(value, (int, float)) or hasattr(value, "__sym_float__")):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, int) and not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"{name} must fit into a float, got an integer of {value.bit_length()} bits")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:  # an array would be compared element by element
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
