@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from arrays import array
+from arrays import array, misaligned
 from boxes import random_boxes
 
 import yolox_ops
@@ -76,3 +76,5 @@ def test_the_bindings_guard_their_memory():
             _numpy.soft_nms(wrong, scores, None, *rule)
     with pytest.raises(TypeError, match="incompatible function arguments"):
         _numpy.soft_nms(boxes, scores, np.zeros((1, 5), np.int32), *rule)
+    with pytest.raises(ValueError, match="boxes must lie at an address that its dtype allows, got a misaligned array"):
+        _numpy.soft_nms(misaligned(boxes), scores, None, *rule)

@@ -1,5 +1,6 @@
 // yolox_ops._numpy: the CPU kernels on NumPy's arrays, for yolox_ops/numpy.py, without torch. An argument is read where
-// it lies; one of another dtype or order is a TypeError, so conversions are the caller's.
+// it lies; one of another dtype or order is a TypeError, one at an odd address a ValueError, so conversions are the
+// caller's.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -26,6 +27,9 @@ void check_shape(const py::array& array, const char* name, const char* shape, st
   int64_t i = 0;
   for (int64_t size : sizes) fits = fits && (size < 0 || array.shape(i) == size), ++i;
   check(fits, name, " must be ", shape, ", got ", py::str(py::list(array.attr("shape"))).cast<std::string>());
+  // pybind11 asks for dtype and order only.
+  const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  check(aligned, name, " must lie at an address that its dtype allows, got a misaligned array");
 }
 
 template <class T>
