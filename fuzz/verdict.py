@@ -1,0 +1,142 @@
+"""Whether a call must be answered or refused, by a reading of the docstrings that shares no code with the checks."""
+
+import math
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+
+from fuzz.call import Call
+from fuzz.contracts import Argument, Option
+from fuzz.values import FLOATS, INTEGERS
+
+
+class Verdict(IntEnum):
+    ANSWER = 0
+    CLAMPED = 1  # an answer in spite of a value that a CPU refuses
+    EITHER = 2  # torch or pybind11 decide, in their own words
+    REFUSE = 3
+
+
+def verdict(call: Call, counts_are_clamped: bool = False) -> Verdict:
+    """`counts_are_clamped`: as on a GPU, no value of a tensor is refused."""
+    found = [_argument(call, argument, call.arguments[name]) for name, argument in call.op.arguments.items()]
+    found += [_option(call, option, call.options[name]) for name, option in call.op.options.items()]
+    if Verdict.EITHER in found:
+        return Verdict.EITHER
+    if Verdict.REFUSE in found or not _shapes_fit(call) or not _dtypes_fit(call):
+        return Verdict.REFUSE
+    if any(math.prod(t.shape) >= 2**28 for t in call.arguments.values() if t is not None):
+        return Verdict.EITHER  # may not fit into memory, or into 32 bits
+    if _values_fit(call):
+        return Verdict.ANSWER
+    return Verdict.CLAMPED if counts_are_clamped else Verdict.REFUSE
+
+
+def _argument(call: Call, argument: Argument, value: Any) -> Verdict:
+    if value is None and argument.optional:
+        return Verdict.ANSWER
+    if call.op.on_arrays:
+        return _array(call, argument, value)
+    if not isinstance(value, torch.Tensor):
+        return Verdict.EITHER if call.op.bare else Verdict.REFUSE
+    if value.layout != torch.strided or value.device.type != "cpu":
+        return Verdict.EITHER
+    return Verdict.ANSWER if value.dtype in (FLOATS if argument.dtype == "float" else INTEGERS) else Verdict.REFUSE
+
+
+def _array(call: Call, argument: Argument, value: Any) -> Verdict:
+    if not isinstance(value, np.ndarray):
+        return Verdict.EITHER if call.op.bare else Verdict.REFUSE
+    if type(value) is not np.ndarray:
+        return Verdict.EITHER
+    if call.op.bare:
+        kinds = ("float32", "float64") if argument.dtype == "float" else ("int64",)
+        fits = value.flags.c_contiguous and value.flags.aligned and value.dtype.isnative and value.dtype.name in kinds
+    elif argument.dtype == "float":
+        fits = value.dtype.name in ("float16", "float32", "float64", "bfloat16")
+    else:
+        fits = value.dtype.kind in "iu"
+    return Verdict.ANSWER if fits else Verdict.REFUSE
+
+
+def _option(call: Call, option: Option, value: Any) -> Verdict:
+    if isinstance(value, np.generic) and not isinstance(value, float) and call.op.room == "yolox_ops.numpy":
+        value = value.item()
+    plain = type(value) in (int, float, str, type(None))
+    if call.op.bare and not plain:
+        return Verdict.EITHER
+    if option.type == "choice":
+        fits = isinstance(value, str) and option.fits(value)
+    elif option.type == "count":
+        fits = (type(value) is int or value is None) and _holds(option, value)
+    else:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = fits and not (isinstance(value, int) and abs(value) >= 2**1023)
+        if fits and not option.guarded:
+            return Verdict.ANSWER
+        fits = fits and option.fits(value)
+    return Verdict.ANSWER if fits else Verdict.REFUSE
+
+
+def _holds(option: Option, value: Any) -> bool:
+    return option.fits(value) if value is not None or option.usual[0] is None else False
+
+
+def _shapes_fit(call: Call) -> bool:
+    """Letters must mean one size, batch dimensions broadcast."""
+    known: dict[str, int] = {}
+    batches = []
+    for name, argument in call.op.arguments.items():
+        value = call.arguments[name]
+        if value is None:
+            continue
+        sizes, shape = argument.sizes, list(value.shape)
+        if sizes[0] == "...":
+            sizes = sizes[1:]
+            batches.append(shape[: max(0, len(shape) - len(sizes))])
+            shape = shape[-len(sizes) :]
+        if len(shape) != len(sizes):
+            return False
+        for letter, size in zip(sizes, shape, strict=True):
+            if known.setdefault(letter, int(letter) if letter.isdecimal() else size) != size:
+                return False
+    longest = max(map(len, batches), default=0)
+    for sizes_at in zip(*([1] * (longest - len(b)) + b for b in batches), strict=True):
+        if len({n for n in sizes_at if n != 1}) > 1:
+            return False
+    return True
+
+
+def _dtypes_fit(call: Call) -> bool:
+    """Dtypes that depend on each other."""
+    if call.op.room == "yolox_ops._numpy":
+        floats = {call.arguments[name].dtype for name, a in call.op.arguments.items() if a.dtype == "float"}
+        return len(floats) == 1
+    if "grad" not in call.arguments:
+        return True
+    wide = torch.float64 in (call.arguments["boxes1"].dtype, call.arguments["boxes2"].dtype)
+    return call.arguments["grad"].dtype == (torch.float64 if wide else torch.float32)
+
+
+def _values_fit(call: Call) -> bool:
+    given = call.arguments
+    for name in ("supply", "demand"):
+        if name in given and not all(0 <= mass <= 1e12 for row in given[name].tolist() for mass in row):
+            return False
+    if "num_gts" not in given:
+        return True
+    labels, boxes = given.get("gt_labels"), given.get("gt_boxes")
+    most = (boxes if boxes is not None else given["cost"]).shape[1]
+    batch = (boxes if boxes is not None else given["cost"]).shape[0]
+    counts = [most] * batch if given["num_gts"] is None else given["num_gts"].tolist()
+    if not all(0 <= count <= most for count in counts):
+        return False
+    if labels is None:
+        return True
+    classes = given["cls_logits"].shape[2]
+    return all(
+        all(0 <= label < classes for label in labels[b, :count].tolist()) and not boxes[b, :count].isnan().any()
+        for b, count in enumerate(counts)
+    )
