@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import math
 import multiprocessing
 import os
 import resource
@@ -19,7 +20,9 @@ import torch
 
 from fuzz.calls import FAMILY, Outcome, calls, check
 
-HANG = 60.0  # seconds; the longest call takes less than one
+# Seconds of its own that a worker may take for a call, and of the clock, by which one may wait for the others on the
+# machine. The longest call takes less than one.
+HANG, WAIT = 60.0, 900.0
 SPARE = 2 << 30  # bytes that a worker may allocate beside what it has when it starts
 # Forked, a worker has what the parent imported.
 FORK = multiprocessing.get_context("fork")
@@ -35,6 +38,7 @@ class Plan:
     counts_are_clamped: bool = False  # as on a GPU
     huge: bool = False
     share: float = 0.1  # of answers that are compared
+    most: float = math.inf  # calls of each op
     check: Callable[..., Outcome] = check
 
 
@@ -73,7 +77,7 @@ class Worker:
         self.process = FORK.Process(target=_work, args=(self, theirs), daemon=True)
         self.process.start()
         theirs.close()
-        self.moved, self.last = time.monotonic(), (-1, -1)
+        self.moved, self.last, self.spent = time.monotonic(), (-1, -1), 0.0
 
     def skip(self) -> Finding:
         """The call being made becomes a finding, and the next one is the next to be made."""
@@ -100,10 +104,18 @@ class Worker:
                 return
 
     def hangs(self) -> bool:
-        now = tuple(self.at)
+        now, ran = tuple(self.at), self.ran()
         if now != self.last:
-            self.last, self.moved = now, time.monotonic()
-        return time.monotonic() - self.moved > HANG
+            self.last, self.moved, self.spent = now, time.monotonic(), ran
+        return time.monotonic() - self.moved > WAIT or ran - self.spent > HANG
+
+    def ran(self) -> float:
+        """Seconds that the process has had of a core."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _work(worker: Worker, pipe: Connection) -> None:
@@ -114,7 +126,7 @@ def _work(worker: Worker, pipe: Connection) -> None:
     if plan.huge:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + SPARE, taken + SPARE))
-    while time.monotonic() < worker.until:
+    while time.monotonic() < worker.until and worker.at[1] < plan.most:
         op, first = worker.at
         name = plan.names[op]
         for number, call in itertools.islice(calls(name, plan.seed, first, plan.huge), FAMILY - first % FAMILY):
@@ -156,7 +168,7 @@ def fuzz(plan: Plan, workers: int, told: Callable[[Finding], Any]) -> Report:
                 continue
             finding = worker.skip()
             died = f"died by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            finding.what = f"hung for {HANG:g} s" if hangs else died
+            finding.what = "hung" if hangs else died
             found(finding)
             if time.monotonic() < worker.until:
                 worker.start()

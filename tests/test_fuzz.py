@@ -111,7 +111,8 @@ def dies_once(call, *options):
     if call.op.name == NMS and str(call) == str(call_of(NMS, 3)):
         os.kill(os.getpid(), signal.SIGKILL)
     if call.op.name == NMS and str(call) == str(call_of(NMS, 5)):
-        signal.pause()
+        while True:
+            pass
     return check(call, *options)
 
 
@@ -119,8 +120,8 @@ def dies_once(call, *options):
 def test_workers_that_die_or_hang_are_told_of_and_replaced(monkeypatch):
     monkeypatch.setattr(fuzz.workers, "HANG", 1.0)
     told = []
-    plan = Plan([NMS], 0, 2.0, check=dies_once)
+    plan = Plan([NMS], 0, 600.0, most=32, check=dies_once)
     report = fuzz.workers.fuzz(plan, 1, told.append)
-    assert [(f.number, f.what) for f in told] == [(3, "died by SIGKILL"), (5, "hung for 1 s")]
+    assert [(f.number, f.what) for f in told] == [(3, "died by SIGKILL"), (5, "hung")]
     assert report.findings == told
-    assert report.calls > 20
+    assert report.calls == 30
