@@ -119,3 +119,12 @@ BOXES = random_boxes(3)
 def test_errors(args, kwargs, error, words):
     with pytest.raises(error, match=words):
         aligned_iou(*args, **kwargs)
+
+
+def test_the_fake_of_the_gradient_refuses_what_the_kernel_does():
+    boxes = torch.zeros(3, 4, device="meta")
+    backward = torch.ops.yolox_ops.aligned_iou_backward
+    with pytest.raises(TypeError, match=r"boxes2 must be a torch\.Tensor, got NoneType"):
+        backward(boxes, boxes, None, "xyxy", "iou")
+    with pytest.raises(ValueError, match="grad must be "):
+        backward(boxes.new_zeros(7), boxes, boxes, "xyxy", "iou")

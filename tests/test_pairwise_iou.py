@@ -234,3 +234,12 @@ def test_errors(args, kwargs, error, words):
 def test_the_bare_op_guards_its_memory():
     with pytest.raises(ValueError, match=r"boxes2 must be \[B, N, 4\], got \[3, 3, 4\]"):
         torch.ops.yolox_ops.pairwise_iou(BOXES[None], BOXES.expand(3, 3, 4), "xyxy", "iou")
+
+
+def test_the_fake_of_the_gradient_refuses_what_the_kernel_does():
+    boxes = torch.zeros(1, 3, 4, device="meta")
+    backward = torch.ops.yolox_ops.pairwise_iou_backward
+    with pytest.raises(TypeError, match=r"boxes2 must be a torch\.Tensor, got NoneType"):
+        backward(boxes, boxes, None, "xyxy", "iou")
+    with pytest.raises(ValueError, match="grad must be "):
+        backward(boxes.new_zeros(7), boxes, boxes, "xyxy", "iou")

@@ -33,6 +33,8 @@ def _(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
 
 @torch.library.register_fake("yolox_ops::aligned_iou_backward")
 def _(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
+    _check(boxes1, boxes2, fmt, kind)
+    check_shape("grad", grad, "[N]", boxes1.shape[:1])
     return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
 
 
