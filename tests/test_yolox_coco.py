@@ -85,10 +85,10 @@ def test_class_names(tmp_path):
     path = write_coco(tmp_path, things)
     data = CocoDataset(path, on_bad="refuse", class_names=["cow", "dog", "hen", "cat"])
     assert data[0].labels.tolist() == [1, 3, 1]
-    assert data.class_names == ("cow", "dog", "hen", "cat") and data.category_ids == [8, 7, 9, 3]
+    assert data.class_names == ("cow", "dog", "hen", "cat") and data.category_ids == [1, 7, 2, 3]
     coco = data.coco()
     assert [record["category_id"] for record in coco["annotations"]] == [7, 3, 7]
-    assert coco["categories"][:2] == [{"id": 8, "name": "cow"}, {"id": 7, "name": "dog"}]
+    assert coco["categories"][:2] == [{"id": 1, "name": "cow"}, {"id": 7, "name": "dog"}]
 
     data = CocoDataset(path, class_names=["dog"])
     assert data[0].labels.tolist() == [0, 0] and data.report.counts == {"other_class": 1}

@@ -76,9 +76,9 @@ def refused(path):
     ("record", "kind", "words"),
     [
         (5, "image_fields", "images[1]: must be an object, got 5"),
-        (image(None), "image_fields", "images[1] (id None, 'None.png'): id must be an integer, got None"),
-        ({"file_name": "2.png"}, "image_fields", "images[1] ('2.png'): id must be an integer, got None"),
-        (image(2.0), "image_fields", "images[1] (id 2.0, '2.0.png'): id must be an integer, got 2.0"),
+        (image(None), "image_fields", "images[1] (id None, 'None.png'): id must be an integer of 64 bits, got None"),
+        ({"file_name": "2.png"}, "image_fields", "images[1] ('2.png'): id must be an integer of 64 bits, got None"),
+        (image(2.0), "image_fields", "images[1] (id 2.0, '2.0.png'): id must be an integer of 64 bits, got 2.0"),
         ({"id": 2}, "image_fields", "images[1] (id 2): file_name must be a name, got None"),
         (image(2, file_name=""), "image_fields", "images[1] (id 2, ''): file_name must be a name, got ''"),
         (image(2, width=0), "image_fields", "images[1] (id 2, '2.png'): width and height must be positive, "),

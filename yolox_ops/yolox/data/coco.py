@@ -3,27 +3,30 @@
 import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from yolox_ops._check import check_choice
+from yolox_ops._check import check_choice, words
+from yolox_ops._reading import BadFile
 from yolox_ops.yolox.data.coco_records import (
     annotation_fault,
     category_ids,
     distinct,
     image_fault,
     is_area,
-    is_integer,
+    is_id,
     place,
     read_sections,
-    words,
 )
 from yolox_ops.yolox.data.image import read_image
 from yolox_ops.yolox.data.letterbox import blank
 from yolox_ops.yolox.data.report import Report
 from yolox_ops.yolox.data.sample import Sample
+
+LARGEST_GREY = 2048  # pixels; a record alone must not make an image of gigabytes
 
 
 class CocoDataset:
@@ -49,7 +52,8 @@ class CocoDataset:
         """
         Args:
             annotations: the JSON.
-            images: the folder that every file_name is relative to and must not leave; None: that of the JSON.
+            images: the folder that every file_name is relative to and must not leave; None: that of the JSON. Links in
+                it are followed; those that leave it are noted.
             on_bad: "skip": leave bad records out, and put grey in place of an image that cannot be read. "refuse":
                 raise for any of these, here or when the image is read.
             class_names: a label is a position in these, which categories match by name: for data that must fit other
@@ -72,7 +76,8 @@ class CocoDataset:
         self.class_names = tuple(listed) if class_names is None else distinct(class_names)
         if not set(self.class_names) & listed.keys():
             raise ValueError(f"{self.path} must have a category of class_names, got {words(list(listed))}")
-        unused = count(max(listed.values()) + 1)  # for a class that this file does not know
+        taken = set(listed.values())
+        unused = (number for number in count(1) if number not in taken)  # for a class that this file does not know
         self.category_ids = [listed[name] if name in listed else next(unused) for name in self.class_names]
 
         skipped = self._read_images(sections["images"])
@@ -91,8 +96,9 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """The image without its EXIF orientation, for COCO's boxes refer to the stored pixels.
 
-        With "skip" an image that cannot be read is grey, of the recorded size and without objects; one of another size
-        than recorded keeps the boxes that reach into it. With "refuse" both raise ValueError.
+        With "skip" an image that cannot be read is grey, of the recorded size (or of its shape with sides up to
+        LARGEST_GREY) and without objects; one of another size than recorded keeps the boxes that reach into it. With
+        "refuse" both raise BadFile, a ValueError.
         """
         index = range(len(self))[index]
         width, height = self._sizes[index].tolist()
@@ -102,7 +108,9 @@ class CocoDataset:
             image = read_image(os.path.join(self.folder, self._file_names[index]))
         except (OSError, ValueError) as error:
             self._meet("unreadable", index, str(error), f"it is grey now, without its {len(rows)} objects")
-            return Sample(blank(height, width), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+            part = min(1, LARGEST_GREY / max(height, width))
+            grey = blank(max(int(height * part), 1), max(int(width * part), 1))
+            return Sample(grey, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
         boxes, kept = _clip(_corners(self._bboxes[rows]), np.array(image.shape[1::-1]))
         if image.shape[:2] != (height, width):
             fact = f"must be of {width} x {height} pixels, got {image.shape[1]} x {image.shape[0]}"
@@ -151,11 +159,19 @@ class CocoDataset:
                 numbers.append(number)
             else:
                 self._add(fault[0], "images", number, record, fault[1])
-                if isinstance(record, dict) and is_integer(record.get("id")):
+                if isinstance(record, dict) and is_id(record.get("id")):
                     skipped.add(record["id"])
         kept = [records[number] for number in numbers]
         self._numbers, self.image_ids = np.array(numbers, np.int64), list(index_of)
         self._file_names = [record["file_name"] for record in kept]
+        root = os.path.join(os.path.realpath(self.folder), "")
+        real = cache(os.path.realpath)  # of few folders
+        for number, record in zip(numbers, kept, strict=True):
+            folder, name = os.path.split(os.path.join(self.folder, record["file_name"]))
+            path = os.path.join(real(folder), name)
+            path = os.path.realpath(path) if os.path.islink(path) else path
+            if not path.startswith(root):
+                self._add("linked", "images", number, record, f"file_name leads by a link to {words(path)}")
         sizes = [(record["width"], record["height"]) for record in kept]
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         return skipped
@@ -207,7 +223,7 @@ class CocoDataset:
         record = {"id": self.image_ids[index], "file_name": self._file_names[index]}
         example = f"{place('images', int(self._numbers[index]), record)}: {fact}"
         if self.on_bad == "refuse":
-            raise ValueError(f"{self.path}: {example}")
+            raise BadFile(f"{self.path}: {example}")
         if example not in self._met:
             self._met.add(example)
             self.report.add(kind, example)

@@ -3,9 +3,12 @@
 import json
 import math
 import os
-import reprlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeGuard
+
+from yolox_ops._check import words
+from yolox_ops._reading import read_regular
 
 SECTIONS = ("images", "annotations", "categories")
 MOST_PIXELS = 2**30  # of an image that OpenCV reads
@@ -13,39 +16,59 @@ FAR = 2**31  # pixels; a bbox with such a number means no place in an image
 
 Fault = tuple[str, str]  # a kind of Report, and what is wrong in words
 
-_repr = reprlib.Repr()  # a bad value may be of any length
-_repr.maxstring = _repr.maxother = 200
-words = _repr.repr
+
+class Repeating(dict):
+    """An object of the JSON that has a key twice, of which one value is lost."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        self.fault = f"must have each key once, got {words(key)} again"
 
 
 def read_sections(path: str) -> dict[str, list]:
     """The whole file, of which only the sections' own types are checked. Raises ValueError for those, OSError."""
-    with open(path, "rb") as file:
-        data = file.read()
     try:
-        content = json.loads(data)
+        data = read_regular(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    try:
+        content = json.loads(data, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:  # of the syntax, the encoding or a number; lists in lists without end
         raise ValueError(f"{path} must be JSON, got {error if data.strip() else 'an empty file'}") from error
     if not isinstance(content, dict) or not content.keys() >= set(SECTIONS):
         got = list(content) if isinstance(content, dict) else content
         raise ValueError(f"{path} must be an object with images, annotations and categories, got {words(got)}")
+    if isinstance(content, Repeating):
+        raise ValueError(f"{path} {content.fault}")
     for section in SECTIONS:
         if not isinstance(content[section], list):
             raise ValueError(f"{path}: {section} must be a list, got {words(content[section])}")
     return content
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Repeating(pairs)
+
+
 def category_ids(path: str, records: list) -> dict[str, int]:
     """The id of each category's name, by id. Raises ValueError: there is none, or one is not distinct."""
     ids: dict[str, int] = {}
+    taken: set[int] = set()
     for number, record in enumerate(records):
         where = f"{path}: {place('categories', number, record)}"
         name, category_id = (record.get("name"), record.get("id")) if isinstance(record, dict) else (None, None)
         if not isinstance(name, str) or not is_integer(category_id):
             raise ValueError(f"{where} must be an object with an integer id and a name, got {words(record)}")
-        if name in ids or category_id in ids.values():
+        if isinstance(record, Repeating):
+            raise ValueError(f"{where} {record.fault}")
+        if not is_id(category_id):
+            raise ValueError(f"{where} must have an id of 64 bits, got {words(category_id)}")
+        if name in ids or category_id in taken:
             raise ValueError(f"{where} must have an id and a name of its own, got {words(record)}")
         ids[name] = category_id
+        taken.add(category_id)
     if not ids:
         raise ValueError(f"{path}: categories must be one or more, got none")
     return dict(sorted(ids.items(), key=lambda item: item[1]))
@@ -72,10 +95,12 @@ def image_fault(record: Any, known: Collection[int], folder: str) -> Fault | Non
     """What is wrong with the record of an image that follows those of the `known` ids; a file need only be there."""
     if not isinstance(record, dict):
         return "image_fields", f"must be an object, got {words(record)}"
+    if isinstance(record, Repeating):
+        return "image_fields", record.fault
     image_id, name = record.get("id"), record.get("file_name")
     size: list[Any] = [record.get("width"), record.get("height")]
-    if not is_integer(image_id):
-        return "image_fields", f"id must be an integer, got {words(image_id)}"
+    if not is_id(image_id):
+        return "image_fields", f"id must be an integer of 64 bits, got {words(image_id)}"
     if not isinstance(name, str) or not name:
         return "image_fields", f"file_name must be a name, got {words(name)}"
     if not all(is_integer(side) and side > 0 for side in size) or math.prod(size) > MOST_PIXELS:
@@ -100,6 +125,8 @@ def annotation_fault(
     """
     if not isinstance(record, dict):
         return "annotation_fields", f"must be an object, got {words(record)}"
+    if isinstance(record, Repeating):
+        return "annotation_fields", record.fault
     image_id, category_id, bbox = record.get("image_id"), record.get("category_id"), record.get("bbox")
     if not is_integer(image_id) or (image_id not in images and image_id not in skipped):
         return "unknown_image", f"image_id must be that of a listed image, got {words(image_id)}"
@@ -120,6 +147,10 @@ def annotation_fault(
 
 def is_area(value: object) -> bool:
     return _is_number(value) and 0 < value < FAR**2
+
+
+def is_id(value: object) -> TypeGuard[int]:
+    return is_integer(value) and -(2**63) <= value < 2**63  # pycocotools sorts them by NumPy
 
 
 def is_integer(value: object) -> TypeGuard[int]:

@@ -22,6 +22,7 @@ BAD = {
     "other_size": ("met {} bad image{} on reading", "of another size than recorded"),
 }
 NOTES = {
+    "linked": ("{} note{} on what was kept", "on an image outside the folder, where a link leads"),
     "clipped": ("{} note{} on what was kept", "on a box clipped to its image"),
     "crowd": ("{} note{} on what was kept", "on a crowd, for evaluation alone"),
     "area": ("{} note{} on what was kept", "on an area that is no positive number, replaced by that of the bbox"),
