@@ -35,7 +35,8 @@ def draw(image: np.ndarray, records: Sequence[Record], class_names: Sequence[str
             cv2.rectangle(canvas, (left, top), (right, bottom), shade, thickness)
     labels: list[Corners] = []
     for record, box in zip(ranked, boxes, strict=True):
-        text = f"{class_names[record['category_id']]} {record['score']:.2f}"
+        name = class_names[record["category_id"]].encode(errors="replace").decode()  # OpenCV dies of half a surrogate
+        text = f"{name} {record['score']:.2f}"
         (width, height), below = cv2.getTextSize(text, FONT, scale, 1)
         left, top, right, bottom = place_label(box, (width, height + below + line), canvas.shape[:2], labels)
         labels.append((left, top, right, bottom))

@@ -3,6 +3,7 @@
 import glob
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from yolox_ops.yolox.detect import detect
 from yolox_ops.yolox.drawing import draw
 from yolox_ops.yolox.frames import Frame, Record, as_input, to_records
 from yolox_ops.yolox.model import YOLOX
+
+LONGEST_STEM = 230  # bytes; file systems have 255 for a name, and _detections_1234.png is to follow
 
 
 class Predicted(NamedTuple):
@@ -70,9 +73,9 @@ def predict(
 ) -> Predicted:
     """Writes <stem>_detections.png for each file that is an image, and detections.json, into one folder.
 
-    A second file of one stem becomes <stem>_detections_2.png, and so on; no input is overwritten, what is left of an
-    earlier run is. Drawings of small images are enlarged, by a whole number, for their labels to be read. Images are
-    turned as their EXIF data says.
+    A second file of one stem becomes <stem>_detections_2.png, and so on, and a stem too long for that is cut; no input
+    is overwritten, what is left of an earlier run is. Drawings of small images are enlarged, by a whole number, for
+    their labels to be read. Images are turned as their EXIF data says.
 
     detections.json is {"images": [{"id", "file_name", "drawing", "height", "width"}], "categories": [{"id", "name"}],
     "detections": [{"image_id", "category_id", "bbox", "score"}]}. file_name is the file as it was given, drawing a name
@@ -81,7 +84,7 @@ def predict(
 
     Args:
         model: in eval mode.
-        files: images of any size that OpenCV reads; others are reported and passed over.
+        files: images of any size that OpenCV reads; others are reported and passed over, and cost nothing else.
         out: the folder, made if it is not there.
         class_names: one for each class of the model.
         height, width: of the canvas on which each image is letterboxed, multiples of 32.
@@ -112,9 +115,14 @@ def predict(
             raise ValueError(f"class_names must name the model's {counts[0]} classes, got {counts[1]}")
         found = detect(predictions, score_threshold=score_threshold, **options)
         records = to_records(found, [frame], range(len(class_names)))
-        drawing = _free_path(out, f"{file.stem}_detections", taken)
+        whole, png = cv2.imencode(".png", draw(image, records, class_names))
+        if not whole:
+            fact = f"got {list(image.shape[:2])}"
+            refused.append(f"{file}: its drawing must have sides of a PNG, 1000000 at most, {fact}")
+            continue
+        drawing = _free_path(out, f"{_cut(file.stem)}_detections", taken)
         with written_whole(drawing) as temporary:
-            temporary.write_bytes(cv2.imencode(".png", draw(image, records, class_names))[1].tobytes())
+            temporary.write_bytes(png.tobytes())
         size = {"height": image.shape[0], "width": image.shape[1]}
         images.append({"id": frame.image_id, "file_name": str(file), "drawing": drawing.name, **size})
         detections += records
@@ -126,6 +134,11 @@ def predict(
         content = {"images": images, "categories": categories, "detections": detections}
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
     return Predicted(len(images), len(detections), refused)
+
+
+def _cut(stem: str) -> str:
+    data = os.fsencode(stem)
+    return stem if len(data) <= LONGEST_STEM else data[:LONGEST_STEM].decode(errors="ignore")
 
 
 def _free_path(folder: Path, stem: str, taken: set[Path]) -> Path:
