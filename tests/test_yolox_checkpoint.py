@@ -186,8 +186,8 @@ def test_a_model_must_be_named(megvii_file):
         ({**SETTINGS, "class_names": ["cat", "dog"]}, r"must be 3 strings, got \['cat', 'dog'\]"),
         ({**SETTINGS, "class_names": ["cat", "dog", 3]}, "must be 3 strings"),
         ({**SETTINGS, "class_names": "cat"}, "must be 3 strings, got 'cat'"),
-        ({**SETTINGS, "height": 100}, "must be positive multiples of 32, got 100 and 256"),
-        ({**SETTINGS, "width": 64.0}, r"must be positive multiples of 32, got 160 and 64\.0"),
+        ({**SETTINGS, "height": 100}, "must be positive multiples of 32 up to 8192, got 100 and 256"),
+        ({**SETTINGS, "width": 64.0}, r"must be positive multiples of 32 up to 8192, got 160 and 64\.0"),
         ({**SETTINGS, "width": 0}, "got 160 and 0"),
     ],
 )

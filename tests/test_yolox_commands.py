@@ -182,7 +182,7 @@ def test_what_a_user_can_put_right(words, message, digits, tmp_path, monkeypatch
         (["predict", "x.pt"], "the following arguments are required: INPUT"),
         (
             ["export", "x.pt", "--size", "64x100"],
-            "must be SIDE or HEIGHTxWIDTH in positive multiples of 32, got '64x100'",
+            "must be SIDE or HEIGHTxWIDTH in positive multiples of 32 up to 8192, got '64x100'",
         ),
         (["export", "x.pt", "--size", "32x32x32"], "got '32x32x32'"),
         (["export", "x.pt", "--batch", "many"], "must be a positive integer, got 'many'"),

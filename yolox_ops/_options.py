@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
+from yolox_ops._check import LARGEST_SIDE
+
 
 def positive(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
@@ -15,9 +17,10 @@ def positive(text: str) -> int:
 
 def image_size(text: str) -> tuple[int, int]:
     """Height and width from "160" or "160x256"."""
-    sides = [int(side) if side.isdecimal() else 0 for side in text.split("x")]
-    if len(sides) > 2 or any(side < 32 or side % 32 for side in sides):
-        raise argparse.ArgumentTypeError(f"must be SIDE or HEIGHTxWIDTH in positive multiples of 32, got {text!r}")
+    sides = [int(side) if side.isdecimal() and len(side) < 9 else 0 for side in text.split("x")]
+    if len(sides) > 2 or any(side < 32 or side % 32 or side > LARGEST_SIDE for side in sides):
+        rule = f"in positive multiples of 32 up to {LARGEST_SIDE}"
+        raise argparse.ArgumentTypeError(f"must be SIDE or HEIGHTxWIDTH {rule}, got {text!r}")
     return sides[0], sides[-1]
 
 
@@ -45,9 +48,9 @@ def needs_extra(
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(kinds: tuple[type[Exception], ...] = (ValueError, OSError)) -> Iterator[None]:
     """Files and values that a user can put right end the command with a message."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except kinds as error:
         raise SystemExit(f"yolox-ops: {error}") from error

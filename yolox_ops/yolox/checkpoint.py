@@ -2,16 +2,19 @@
 
 import os
 import pickle
+import re
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import check_choice
+from yolox_ops._check import LARGEST_SIDE, check_choice, words
+from yolox_ops._reading import check_archive
 from yolox_ops.yolox.anchors import STRIDES
 from yolox_ops.yolox.model import MODELS, YOLOX, input_size
 
 SHOWN = 3  # names in an error; one wrong layer tells as much as a hundred
+MOST_CLASSES = 2**16  # a tensor can claim any number of them without a byte for it
 
 
 def load_checkpoint(path: str | os.PathLike, model: nn.Module, *, replace_classes: bool = False) -> list[str]:
@@ -19,7 +22,7 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module, *, replace_classe
 
     Args:
         path: a file of torch.save: {"model": state dict, ...}, as Megvii's trainer writes it, or a state dict alone.
-            No code in the file is run.
+            No code in the file is run. Weights may be of any floating-point dtype, and become the model's.
         model: a YOLOX of the size that was trained, on any device.
         replace_classes: leave head.cls_preds at its initialisation where the file has another number of classes, to
             train on other objects. Everything else must fit all the same.
@@ -29,7 +32,7 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module, *, replace_classe
 
     Raises:
         ValueError: the file holds more than tensors and plain values, or no state dict, or its names or shapes are not
-            those of the model. OSError: the file cannot be read.
+            those of the model, or are not dense and real. OSError: the file cannot be read.
     """
     return _load(path, _state(path, _read(path)), model, replace_classes)
 
@@ -71,9 +74,10 @@ def open_model(path: str | os.PathLike, *, name: str | None = None) -> tuple[YOL
     state = _state(path, content)
     bias = state.get("head.cls_preds.0.bias")
     if bias is None or bias.dim() != 1 or not len(bias):
-        raise ValueError(
-            f"{path} must hold head.cls_preds.0.bias [C] of a YOLOX, got {_list(list(map(str, state))) or 'nothing'}"
-        )
+        found = _list(list(state)) or "nothing"
+        raise ValueError(f"{path} must hold head.cls_preds.0.bias [C] of a YOLOX, got {found}")
+    if len(bias) > MOST_CLASSES:
+        raise ValueError(f"{path} must have {MOST_CLASSES} classes at most, got {len(bias)}")
     settings = _settings(path, content.get("settings"), name, len(bias))
     model = MODELS[settings.model](len(bias))
     _load(path, state, model, replace_classes=False)
@@ -94,11 +98,11 @@ def _settings(path: str | os.PathLike, found: Any, name: str | None, num_classes
         raise ValueError(f"name must be that in the settings of {path}, {found['model']!r}, got {name!r}")
     names = found["class_names"]
     if not isinstance(names, list | tuple) or [type(n) for n in names] != [str] * num_classes:
-        raise ValueError(f"class_names in the settings of {path} must be {num_classes} strings, got {names!r}")
+        raise ValueError(f"class_names in the settings of {path} must be {num_classes} strings, got {words(names)}")
     height, width = found["height"], found["width"]
-    if any(type(side) is not int or side < 1 or side % STRIDES[-1] for side in (height, width)):
-        rule = f"must be positive multiples of {STRIDES[-1]}"
-        raise ValueError(f"height and width in the settings of {path} {rule}, got {height!r} and {width!r}")
+    if any(type(side) is not int or not 1 <= side <= LARGEST_SIDE or side % STRIDES[-1] for side in (height, width)):
+        rule = f"must be positive multiples of {STRIDES[-1]} up to {LARGEST_SIDE}"
+        raise ValueError(f"height and width in the settings of {path} {rule}, got {words(height)} and {words(width)}")
     return Settings(found["model"], tuple(names), height, width, named=True)
 
 
@@ -110,10 +114,16 @@ def _load(path: str | os.PathLike, state: dict[str, Tensor], model: nn.Module, r
         for name in own
         if name in state and name not in left and state[name].shape != own[name].shape
     ]
+    kinds = [
+        f"{name} {state[name].dtype} for {own[name].dtype}"
+        for name in own
+        if name in state and state[name].is_floating_point() != own[name].is_floating_point()
+    ]
     wrong = {
         "missing": [name for name in own if name not in state],
         "unexpected": [name for name in state if name not in own],
         "misshapen": misshapen,
+        "of another kind": kinds,
     }
     if any(wrong.values()):
         facts = "; ".join(f"{what} {_list(names)}" for what, names in wrong.items() if names)
@@ -124,27 +134,43 @@ def _load(path: str | os.PathLike, state: dict[str, Tensor], model: nn.Module, r
 
 def _read(path: str | os.PathLike) -> Any:
     try:
+        check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        code = re.search(r"(?<=GLOBAL )\S+|Unsupported operand \d+", str(error))
         raise ValueError(
-            f"{path} must hold tensors and plain values only, for nothing in it may run (weights_only=True); if you "
-            f'trust it, save its "model" alone to a new file. torch.load says: {error}'
+            f"{path} must hold tensors and plain values only, for nothing in it may run (weights_only=True), got "
+            f'{code[0] if code else _line(error)}; if you trust it, save its "model" alone to a new file'
         ) from error
     except OSError:
         raise
     except Exception as error:  # what the unpickler makes of other files, from EOFError to KeyError
-        raise ValueError(f"{path} must be a whole file of torch.save, got {type(error).__name__}: {error}") from error
+        fact = f"{type(error).__name__}: {_line(error)}"
+        raise ValueError(f"{path} must be a whole file of torch.save, got {fact}") from error
+
+
+def _line(error: Exception) -> str:
+    """What torch says, without its advice to load the file with code and all."""
+    return str(error).strip().partition("\n")[0].partition(" In PyTorch 2.6")[0]
 
 
 def _state(path: str | os.PathLike, content: Any) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ValueError(f'{path} must hold a state dict, alone or under "model", got {_describe(content)}')
+    odd = [name for name, value in state.items() if not _is_dense(value)]
+    if odd:
+        raise ValueError(f"{path} must hold dense tensors of real numbers, got {_list(odd)}")
     return state
 
 
+def _is_dense(value: Tensor) -> bool:
+    odd = value.is_meta or value.is_quantized or value.is_nested or value.is_complex()
+    return value.layout == torch.strided and not odd
+
+
 def _describe(content: object) -> str:
-    return f"a dict with {_list(list(map(repr, content)))}" if isinstance(content, dict) else type(content).__name__
+    return f"a dict with {_list(list(map(words, content)))}" if isinstance(content, dict) else type(content).__name__
 
 
 def _list(names: list[str]) -> str:
