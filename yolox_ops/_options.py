@@ -47,6 +47,11 @@ def needs_extra(
         raise raised(f"{subject} needs {missing}: pip install '.[{extra}]' in the yolox_ops checkout") from error
 
 
+def printable(text: str) -> str:
+    """The text with what is no letter of any script escaped: a name may hold what moves a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 @contextmanager
 def told(kinds: tuple[type[Exception], ...] = (ValueError, OSError)) -> Iterator[None]:
     """Files and values that a user can put right end the command with a message."""

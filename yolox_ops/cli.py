@@ -1,6 +1,8 @@
 """The command `yolox-ops`, also `python -m yolox_ops`. A subcommand is a `register` that adds a parser with a `run`."""
 
 import argparse
+import io
+import sys
 from collections.abc import Sequence
 
 from yolox_ops import build_info, demo
@@ -14,6 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for register in (register_info, demo.register, detector.register):
         register(commands)
     args = parser.parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal has no letter for
     return args.run(args)
 
 

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 
 from yolox_ops._arguments import METHODS
-from yolox_ops._options import image_size, needs_extra, positive, told, usable_device
+from yolox_ops._options import image_size, needs_extra, positive, printable, told, usable_device
+from yolox_ops._reading import BadFile
 from yolox_ops._table import table
 from yolox_ops.yolox.checkpoint import Settings, open_model
 from yolox_ops.yolox.compare import options as compare_options
@@ -101,7 +102,8 @@ def opened(args: argparse.Namespace) -> tuple[YOLOX, Settings]:
 def run_train(args: argparse.Namespace) -> int:
     with needs_extra("training", "train", TRAIN_EXTRA):
         from yolox_ops.yolox.train.command import run
-    return run(args)
+    with told((BadFile,)):
+        return run(args)
 
 
 def run_compare(args: argparse.Namespace) -> int:
@@ -173,7 +175,7 @@ def run_predict(args: argparse.Namespace) -> int:
             progress=True,
         )
     for words in done.refused:
-        print(f"passed over: {words}")
+        print(f"passed over: {printable(words)}")
     print(f"{done.detections} detections in {done.images} images; {len(done.refused)} files were no images")
     print(f"wrote drawings and detections.json to {args.out}")
     return 0
