@@ -130,3 +130,15 @@ def test_nothing_is_written_beside_the_output(place, monkeypatch):
     assert {out / "run/steps.csv", out / "found"} < seen
     assert not [path for path in seen if out not in (path, *path.parents)]
     assert {path: data for path, data in contents(place).items() if out not in (path, *path.parents)} == before
+
+
+def test_onnx_runtime_keeps_no_notes_at_home(place):
+    """Left alone, its import writes the id of a device and a data base to ~/.cache/Microsoft."""
+    (place / "home").mkdir()
+    code = "import torch; from yolox_ops.yolox.export import export_onnx; from yolox_ops.yolox import yolox_nano\n"
+    code += "from pathlib import Path\ntry: export_onnx(yolox_nano(2).eval(), Path('x.onnx'), 32, 32, batch=0)\n"
+    code += "except ValueError: import sys; assert 'onnxruntime' in sys.modules"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"PYTHONPATH": str(ROOT), "HOME": str(place / "home")}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, check=True)
+    assert not list((place / "home").rglob("*"))

@@ -1,6 +1,7 @@
 """A model as a file that runs without this package: in ONNX's format, or as a program of torch.export."""
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ def export_onnx(model: YOLOX, path: Path, height: int, width: int, *, batch: int
         ValueError: the model is in training mode, batch is below 1, or what model.raw raises. TypeError: batch is no
             integer. OSError: the file cannot be written. RuntimeError: the file does not give what the model gives.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or its import writes a device's id at home, for its maker
     import onnxruntime  # the other format does without
 
     decoder = _Decoder(model)
