@@ -15,7 +15,7 @@ from runs import ROOT
 from yolox_ops.cli import main
 from yolox_ops.yolox import yolox_nano
 
-NAME = b"\xff\x1b[2J.png"  # not UTF-8, and clears a terminal
+NAME = "é".encode() + b"\xff\x1b[2J.png"  # has more than ASCII, is not UTF-8, and clears a terminal
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_names_that_a_terminal_cannot_show(place):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert rb"passed over: in/\udcff\x1b[2J.png: the file must be" in done.stdout
+    assert rb"passed over: in/\xe9\udcff\x1b[2J.png: the file must be" in done.stdout
     assert b"1 files were no images" in done.stdout and b"Traceback" not in done.stderr
 
 
