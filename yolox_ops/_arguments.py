@@ -15,7 +15,7 @@ LARGEST_SIDE = 8192  # pixels of a model's input; a mistake, or ill will, beyond
 
 _repr = reprlib.Repr()  # a bad value may be of any length and depth
 _repr.maxstring = _repr.maxother = 200
-words = _repr.repr
+short_repr = _repr.repr
 
 
 class Shaped(Protocol):
@@ -47,7 +47,7 @@ def check_number(name: str, value: object) -> None:
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if not isinstance(value, str) or value not in choices:  # an array would be compared element by element
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {words(value)}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {short_repr(value)}")
 
 
 def check_between(name: str, value: float, low: float, high: float) -> None:

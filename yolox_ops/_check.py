@@ -13,7 +13,7 @@ from yolox_ops._arguments import check_count as check_count
 from yolox_ops._arguments import check_number as check_number
 from yolox_ops._arguments import check_positive as check_positive
 from yolox_ops._arguments import check_shape as check_shape
-from yolox_ops._arguments import words as words
+from yolox_ops._arguments import short_repr as short_repr
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

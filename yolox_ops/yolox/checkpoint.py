@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import LARGEST_SIDE, check_choice, words
+from yolox_ops._check import LARGEST_SIDE, check_choice, short_repr
 from yolox_ops._reading import check_archive
 from yolox_ops.yolox.anchors import STRIDES
 from yolox_ops.yolox.model import MODELS, YOLOX, input_size
@@ -98,11 +98,15 @@ def _settings(path: str | os.PathLike, found: Any, name: str | None, num_classes
         raise ValueError(f"name must be that in the settings of {path}, {found['model']!r}, got {name!r}")
     names = found["class_names"]
     if not isinstance(names, list | tuple) or [type(n) for n in names] != [str] * num_classes:
-        raise ValueError(f"class_names in the settings of {path} must be {num_classes} strings, got {words(names)}")
+        raise ValueError(
+            f"class_names in the settings of {path} must be {num_classes} strings, got {short_repr(names)}"
+        )
     height, width = found["height"], found["width"]
     if any(type(side) is not int or not 1 <= side <= LARGEST_SIDE or side % STRIDES[-1] for side in (height, width)):
         rule = f"must be positive multiples of {STRIDES[-1]} up to {LARGEST_SIDE}"
-        raise ValueError(f"height and width in the settings of {path} {rule}, got {words(height)} and {words(width)}")
+        raise ValueError(
+            f"height and width in the settings of {path} {rule}, got {short_repr(height)} and {short_repr(width)}"
+        )
     return Settings(found["model"], tuple(names), height, width, named=True)
 
 
@@ -170,7 +174,9 @@ def _is_dense(value: Tensor) -> bool:
 
 
 def _describe(content: object) -> str:
-    return f"a dict with {_list(list(map(words, content)))}" if isinstance(content, dict) else type(content).__name__
+    if not isinstance(content, dict):
+        return type(content).__name__
+    return f"a dict with {_list([short_repr(key) for key in content])}"
 
 
 def _list(names: list[str]) -> str:

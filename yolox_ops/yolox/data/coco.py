@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from yolox_ops._check import check_choice, words
+from yolox_ops._check import check_choice, short_repr
 from yolox_ops._reading import BadFile
 from yolox_ops.yolox.data.coco_records import (
     annotation_fault,
@@ -75,7 +75,7 @@ class CocoDataset:
         listed = category_ids(self.path, sections["categories"])
         self.class_names = tuple(listed) if class_names is None else distinct(class_names)
         if not set(self.class_names) & listed.keys():
-            raise ValueError(f"{self.path} must have a category of class_names, got {words(list(listed))}")
+            raise ValueError(f"{self.path} must have a category of class_names, got {short_repr(list(listed))}")
         taken = set(listed.values())
         unused = (number for number in count(1) if number not in taken)  # for a class that this file does not know
         self.category_ids = [listed[name] if name in listed else next(unused) for name in self.class_names]
@@ -171,7 +171,7 @@ class CocoDataset:
             path = os.path.join(real(folder), name)
             path = os.path.realpath(path) if os.path.islink(path) else path
             if not path.startswith(root):
-                self._add("linked", "images", number, record, f"file_name leads by a link to {words(path)}")
+                self._add("linked", "images", number, record, f"file_name leads by a link to {short_repr(path)}")
         sizes = [(record["width"], record["height"]) for record in kept]
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         return skipped
@@ -205,7 +205,7 @@ class CocoDataset:
             if is_area(kept[row].get("area")):
                 areas[row] = kept[row]["area"]
             elif "area" in kept[row]:
-                fact = f"area must be positive and finite, got {words(kept[row]['area'])}"
+                fact = f"area must be positive and finite, got {short_repr(kept[row]['area'])}"
                 self._add("area", "annotations", numbers[row], kept[row], fact)
         order = np.flatnonzero(inside)
         order = order[np.argsort(owners[order], kind="stable")]
