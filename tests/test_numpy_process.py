@@ -168,8 +168,8 @@ assert os.waitpid(child, 0)[1] == 0 and call() == answer
 
 
 @pytest.mark.heavy
-def test_memory_and_threads_may_run_out():
-    """Without room for a thread's stack the caller does all the work; without room in a thread it is a MemoryError."""
+def test_threads_may_run_out():
+    """Without room for a thread's stack the caller does all the work."""
     code = """
 import re, resource, numpy as np, yolox_ops.numpy as on_arrays
 def call(extra):
@@ -181,12 +181,5 @@ def call(extra):
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 a = b = np.random.default_rng(0).random((1000, 4), np.float32)
 assert (call(6 << 20) == on_arrays.pairwise_iou(a, b)).all()
-a, b = a[:4], np.resize(b, (2_000_000, 4))
-try:
-    call(60 << 20)
-except MemoryError:
-    print("MemoryError")
-assert on_arrays.pairwise_iou(a, b).shape == (4, 2_000_000)
 """
-    run = in_a_new_process(code, YOLOX_OPS_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1")
-    assert run.stdout == "MemoryError\n"
+    in_a_new_process(code, YOLOX_OPS_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1")

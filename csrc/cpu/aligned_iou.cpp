@@ -1,5 +1,6 @@
 #include "../box_sets.h"
 #include "../dual.h"
+#include "parallel.h"
 #include "simd.h"
 
 namespace yolox_ops {
@@ -32,7 +33,7 @@ void forward(const BoxSets& in, Tensor& out) {
   const T* p1 = in.boxes1.const_data_ptr<T>();
   const T* p2 = in.boxes2.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
-  torch::stable::parallel_for(0, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
     simd_similarities(p1 + begin * 4, p2 + begin * 4, end - begin, in.format, in.kind, result + begin);
   });
 }
@@ -77,7 +78,7 @@ void backward(const Tensor& grad, const BoxSets& in, Tensor& grad1, Tensor& grad
   const T* p2 = in.boxes2.const_data_ptr<T>();
   T* out1 = grad1.mutable_data_ptr<T>();
   T* out2 = grad2.mutable_data_ptr<T>();
-  torch::stable::parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * 4;
     simd_gradients(g + begin, p1 + at, p2 + at, end - begin, in.format, in.kind, out1 + at, out2 + at);
   });

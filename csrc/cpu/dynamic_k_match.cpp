@@ -29,7 +29,7 @@ void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t
                  int64_t topk, bool to_nearest, Picks& picks, int64_t* matched_gt, float* matched_iou,
                  int64_t* num_fg) {
   picks.assign(gts, {});
-  torch::stable::parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     for (int64_t g = begin; g < end; ++g) {
       const double* cost = costs.row(b, g, N, scratch.cost_row);

@@ -1,10 +1,9 @@
 // One image of a batch for simota_cost and simota: its candidates, their boxes and scores, and the costs of pairs.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
-
 #include <cstring>
 
+#include "parallel.h"
 #include "scene.h"
 #include "scores.h"
 
@@ -27,7 +26,7 @@ class Image {
     find_candidates();
     boxes.resize(size());
     scores.resize(size());
-    torch::stable::parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
+    parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
       std::vector<T> scratch;
       for (int64_t i = begin; i < end; ++i) {
         boxes.set(i, load_box(s.pred_boxes.row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));

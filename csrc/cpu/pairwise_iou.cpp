@@ -28,7 +28,7 @@ void backward(const Tensor& own, const Tensor& other, const T* grad, const int64
   const T* q = other.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
   dispatch_kind(kind, [&]<Kind k>() {
-    torch::stable::parallel_for(0, B * M, kPairs / (N + 1) + 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, B * M, kPairs / (N + 1) + 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t b = row / M, i = row % M;
         const Box<D> box = variable_box<T, 4>(p + row * 4, 0, format, kind);

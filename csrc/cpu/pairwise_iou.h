@@ -25,19 +25,19 @@ YOLOX_OPS_SIMD void row(const Box<double>& a, const BoxView<double>& b, int64_t 
   similarity_row(a, b, n, kind, out);
 }
 
-// out [B, M, N] of boxes1 [B, M, 4] and boxes2 [B, N, 4]; none is empty.
+// out [B, M, N] of boxes1 [B, M, 4] and boxes2 [B, N, 4]; none is empty. No thread asks for memory: where none is left,
+// a new one might not even have room for what it throws, which ends the process.
 template <class Threads, class T>
 void pairwise_matrix(const Threads& threads, const T* boxes1, const T* boxes2, int64_t B, int64_t M, int64_t N,
                      Format format, Kind kind, T* out) {
   prefer_huge_pages(out, B * M * N * sizeof(T));
+  BoxArrays<T> columns(B * N);
+  threads.parallel_for(0, B * N, kPairs * Threads::kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) columns.set(j, load_box(boxes2 + j * 4, format, kind));
+  });
   threads.parallel_for(0, B * M, kPairs * Threads::kGrain / N + 1, [&](int64_t begin, int64_t end) {
-    BoxArrays<T> columns(N);
     for (int64_t at = begin; at < end; ++at) {
-      const int64_t b = at / M;
-      if (at == begin || at % M == 0) {  // the first row of an image here
-        for (int64_t j = 0; j < N; ++j) columns.set(j, load_box(boxes2 + (b * N + j) * 4, format, kind));
-      }
-      row(load_box(boxes1 + at * 4, format, kind), columns.view(), N, kind, out + at * N);
+      row(load_box(boxes1 + at * 4, format, kind), columns.view(at / M * N), N, kind, out + at * N);
     }
   });
 }

@@ -9,6 +9,16 @@
 
 namespace yolox_ops {
 
+// torch's parallel_for, but that what `work` throws arrives as it is: a std::bad_alloc becomes a MemoryError. Torch
+// would say no more than that its function failed.
+template <class Work>
+void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
+  Failure failure;
+  torch::stable::parallel_for(begin, end, grain,
+                              [&](int64_t from, int64_t to) { failure.guard([&] { work(from, to); }); });
+  failure.rethrow();
+}
+
 struct TorchThreads {
   static constexpr int64_t kGrain = 1;
 
@@ -16,7 +26,7 @@ struct TorchThreads {
 
   template <class Work>
   static void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
-    torch::stable::parallel_for(begin, end, grain, work);
+    yolox_ops::parallel_for(begin, end, grain, work);
   }
 };
 

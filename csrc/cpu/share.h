@@ -5,8 +5,32 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 
 namespace yolox_ops {
+
+// Takes what threads throw, one of it, to the one that waits for them.
+class Failure {
+ public:
+  template <class Work>
+  void guard(const Work& work) {
+    try {
+      work();
+    } catch (...) {
+      const std::lock_guard one_at_a_time(lock_);
+      thrown_ = std::current_exception();
+    }
+  }
+
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  std::mutex lock_;
+  std::exception_ptr thrown_;
+};
 
 // Calls work(worker, i) for every i in [0, n); a worker takes the next free i.
 template <class Threads, class Work>

@@ -43,8 +43,9 @@ class BoxArrays {
     for (int m = 0; m < 6; ++m) data_[m * n_ + i] = members[m];
   }
 
-  BoxView<T> view() const {
-    const T* p = data_.data();
+  // Of the boxes from `first` on.
+  BoxView<T> view(int64_t first = 0) const {
+    const T* p = data_.data() + first;
     return {p, p + n_, p + 2 * n_, p + 3 * n_, p + 4 * n_, p + 5 * n_};
   }
 

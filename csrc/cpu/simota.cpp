@@ -66,7 +66,7 @@ void pick_all(Matching<T>& m) {
   m.picks.resize(image.gts * q);
   m.pick_count.resize(image.gts);
   m.pool.fill(image.boxes.view(), image.size());
-  torch::stable::parallel_for(0, image.gts, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, image.gts, kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     scratch.top.resize(q);
     for (int64_t g = begin; g < end; ++g) {
@@ -136,7 +136,7 @@ void settle_conflicts(Matching<T>& m) {
   std::sort(m.conflicts.begin(), m.conflicts.end());
   m.conflicts.erase(std::unique(m.conflicts.begin(), m.conflicts.end()), m.conflicts.end());
   invert_inside(m);
-  torch::stable::parallel_for(0, m.conflicts.size(), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, m.conflicts.size(), kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     for (int64_t i = begin; i < end; ++i) m.owner[m.conflicts[i]] = cheapest_gt(m, scratch, m.conflicts[i]);
   });

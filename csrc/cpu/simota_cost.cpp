@@ -32,7 +32,7 @@ void fill(const Scene<T>& scene, Tensor& cost, Tensor& overlap) {
   T* overlaps = overlap.mutable_data_ptr<T>();
   parallel_items<Image<T>>(scene.B, [&](Image<T>& image, int64_t b) {
     image.prepare(scene, b);
-    torch::stable::parallel_for(0, scene.G, kGrain, [&](int64_t begin, int64_t end) {
+    parallel_for(0, scene.G, kGrain, [&](int64_t begin, int64_t end) {
       Pairs<T> pairs;
       for (int64_t g = begin; g < end; ++g) {
         const int64_t row = (b * scene.G + g) * scene.N;

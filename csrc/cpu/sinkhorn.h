@@ -10,14 +10,13 @@
 // factors; with those in y, x_i = least of cost_ij / epsilon - y_j does so for rows.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "../sinkhorn.h"
+#include "parallel.h"
 #include "sinkhorn_loops.h"
 
 namespace yolox_ops {
@@ -95,7 +94,7 @@ struct Transport {
   }
 
   void fill() {
-    torch::stable::parallel_for(0, dense, kPairGrain / std::max(int64_t{1}, columns) + 1, [&](int64_t i, int64_t end) {
+    parallel_for(0, dense, kPairGrain / std::max(int64_t{1}, columns) + 1, [&](int64_t i, int64_t end) {
       for (; i < end; ++i) {
         simd_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
       }
@@ -116,7 +115,7 @@ struct Transport {
     }
     const int64_t tiles = (columns + kColumns - 1) / kColumns;
     tile_sums_.assign(tiles * dense, 0.0);
-    torch::stable::parallel_for(0, tiles, kPairGrain / (dense * kColumns + 1) + 1, [&](int64_t tile, int64_t end) {
+    parallel_for(0, tiles, kPairGrain / (dense * kColumns + 1) + 1, [&](int64_t tile, int64_t end) {
       for (; tile < end; ++tile) {
         const int64_t first = tile * kColumns;
         simd_sweep(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),

@@ -9,13 +9,12 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "../arguments.h"
+#include "../cpu/share.h"
 
 namespace yolox_ops {
 
@@ -56,16 +55,10 @@ class OwnThreads {
     const int64_t size = std::max(grain, (end - begin + count_ - 1) / count_);
     const int64_t parts = (end - begin + size - 1) / size;
     std::atomic<int64_t> next{0};
-    std::mutex lock;
-    std::exception_ptr failure;
+    Failure failure;
     const auto run = [&] {
       for (int64_t part = next++; part < parts; part = next++) {
-        try {
-          work(begin + part * size, std::min(end, begin + (part + 1) * size));
-        } catch (...) {
-          const std::lock_guard guard(lock);
-          failure = std::current_exception();
-        }
+        failure.guard([&] { work(begin + part * size, std::min(end, begin + (part + 1) * size)); });
       }
     };
     {
@@ -77,7 +70,7 @@ class OwnThreads {
       }
       run();
     }
-    if (failure) std::rethrow_exception(failure);
+    failure.rethrow();
   }
 
  private:
