@@ -1,6 +1,7 @@
 // Sharing work among torch's threads.
 #pragma once
 
+#include <pthread.h>
 #include <torch/csrc/stable/ops.h>
 
 #include <vector>
@@ -9,10 +10,15 @@
 
 namespace yolox_ops {
 
-// torch's parallel_for, but that what `work` throws arrives as it is: a std::bad_alloc becomes a MemoryError. Torch
-// would say no more than that its function failed.
+// Whether this process is a forked child. It has none of its parent's threads, but OpenMP waits for them for ever.
+inline bool forked = false;
+inline const int watches_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
+// torch's parallel_for, but that a forked child does all the work by itself, and that what `work` throws arrives as it
+// is: a std::bad_alloc becomes a MemoryError. Torch would say no more than that its function failed.
 template <class Work>
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
+  if (forked && begin < end) return work(begin, end);
   Failure failure;
   torch::stable::parallel_for(begin, end, grain,
                               [&](int64_t from, int64_t to) { failure.guard([&] { work(from, to); }); });
