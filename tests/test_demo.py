@@ -142,7 +142,7 @@ def test_demo_names_its_extra(missing):
     code = f"import sys; sys.modules['{missing}'] = None; from yolox_ops.cli import main; main(['demo'])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
-    assert ended.stderr == f"the demo needs {missing}: pip install '.[train]' in the yolox_ops checkout\n"
+    assert ended.stderr == f"the demo needs {missing}: pip install 'yolox_ops[train]'\n"
 
 
 def test_info(capsys):

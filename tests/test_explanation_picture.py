@@ -126,4 +126,4 @@ explanation.draw(torch.zeros(1, 3, 8, 8))
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.stdout == "True 2\n"
     last = ended.stderr.splitlines()[-1]
-    assert last == "ModuleNotFoundError: drawing needs matplotlib: pip install '.[train]' in the yolox_ops checkout"
+    assert last == "ModuleNotFoundError: drawing needs matplotlib: pip install 'yolox_ops[train]'"

@@ -149,7 +149,7 @@ def test_commands_name_their_extra(command, missing, extra, digits, monkeypatch)
         if name == missing or name.startswith((f"{missing}.", *lazy)):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(SystemExit, match=rf"needs {missing}.*: pip install '\.\[{extra}\]'"):
+    with pytest.raises(SystemExit, match=rf"needs {missing}.*: pip install 'yolox_ops\[{extra}\]'"):
         main([word.format(digits=digits) for word in command])
 
 

@@ -44,7 +44,7 @@ def needs_extra(
         missing = (error.name or "").partition(".")[0]
         if missing not in modules:
             raise
-        raise raised(f"{subject} needs {missing}: pip install '.[{extra}]' in the yolox_ops checkout") from error
+        raise raised(f"{subject} needs {missing}: pip install 'yolox_ops[{extra}]'") from error
 
 
 def printable(text: str) -> str:
