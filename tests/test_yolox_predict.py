@@ -66,7 +66,8 @@ def test_a_drawing_shows_boxes_names_and_scores():
     assert picture[300, 150:350].min() == picture[300, 150:350].max() == 90
     for label, part in ((4, picture[182:196, 102:135]), (1, picture[3:17, 402:445])):  # above the box, and inside
         ink = [255] * 3 if label == 4 else [0] * 3  # white on dark blue, black on light blue
-        assert (part == bgr(label)).all(2).mean() > 0.4 and (part == ink).all(2).sum() > 5
+        written = np.abs(part.astype(int) - ink).max(2) <= 32  # OpenCV 4's strokes are thinner than a pixel
+        assert (part == bgr(label)).all(2).mean() > 0.4 and written.sum() > 5
     words = [
         draw(image, [{**one, "score": score}], names)
         for score, names in ((0.5, "abcde"), (0.6, "abcde"), (0.5, "abcdx"))
