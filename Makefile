@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
+LOWEST := .venv-lowest/bin
+LOWEST_TESTS := import numpy* packaging explanation_picture yolox_augment* yolox_coco* yolox_detect yolox_digits \
+  yolox_evaluate yolox_export yolox_predict
 PYTEST := -q -n 2 --dist loadgroup
 # What a sanitized library needs in the process that loads it. Python itself leaks by design. Lines are all that a report
 # names; variables too (-g) would more than double the time of the build.
@@ -10,7 +13,7 @@ SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recov
 SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
-.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize clean
+.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
@@ -93,5 +96,26 @@ sanitize: build
 	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized \
 	  $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) -m "not heavy and not plain"
 
+# Tests on the lowest versions that pyproject.toml admits. Old packages warn of one another, which is no fault of ours.
+lowest: export OMP_WAIT_POLICY = passive
+lowest: .venv-lowest/ready
+	CUDA_HOME= $(LOWEST)/pip install -q --no-build-isolation --no-deps -e .
+	$(LOWEST)/python -m pytest $(PYTEST) -o filterwarnings=default -m "not heavy" -k "not emulated and not megvii" \
+	  $(wildcard $(LOWEST_TESTS:%=tests/test_%.py))
+
+.venv-lowest/ready: requirements-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/pip install -q -r requirements-lowest.txt
+	touch $@
+
+# What a release uploads: an sdist and a manylinux wheel in dist/, checked, installed and run. CUDA_HOME= leaves out CUDA.
+dist: .venv-dist/ready
+	.venv-dist/bin/python -m tools.dist
+
+.venv-dist/ready: requirements-dev.txt requirements-dist.txt
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/pip install -q -r requirements-dist.txt $$(grep -E "^(torch|setuptools|ninja|pybind11)==" requirements-dev.txt)
+	touch $@
+
 clean:
-	rm -rf build demo *.egg-info yolox_ops/*.so
+	rm -rf build demo dist *.egg-info yolox_ops/*.so

@@ -146,7 +146,17 @@ def extensions() -> list[Extension]:
     return found
 
 
+def description() -> str:
+    """README.md for an index page, which shows neither the repository's pictures nor its other files."""
+    text = Path("README.md").read_text()
+    text = re.sub(r"<picture>.*?</picture>\n+", "", text, flags=re.DOTALL)
+    text = re.sub(r"!\[([^]]*)\]\((?!https?:)([^)]*)\)", r"*\1 (\2)*", text)
+    return re.sub(r"\[([^]]*)\]\((?!https?:|#)[^)]*\)", r"\1", text)
+
+
 setup(
+    long_description=description(),
+    long_description_content_type="text/markdown",
     ext_modules=extensions(),
     cmdclass={"build_ext": NinjaBuild},
     setup_requires=[] if find_torch() else ["torch>=2.11"],
