@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from yolox_ops._files import written_whole
 from yolox_ops._palette import COLORS
 from yolox_ops.yolox.train.log import read
 
@@ -35,5 +36,6 @@ def draw_curves(folder: Path) -> Path:
     for axes in (losses, precision):
         axes.legend(frameon=False)
     path = folder / "curves.png"
-    figure.savefig(path)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
     return path
