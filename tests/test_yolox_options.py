@@ -79,9 +79,10 @@ def test_recipe(asked, words, recipe):
 def test_data_and_place(asked):
     _, data, folder, ranks, here, options = asked()
     assert data == DATA and folder == Path("run") and ranks[:2] == (0, 1) and options == {"resume": False}
-    assert here == {"workers": 2, "save_every": None, "progress": True}
+    assert here == {"workers": 2, "save_every": None, "max_nan_steps": 10}
     more = ("--images", "i", "--val-images", "v", "--on-bad", "refuse", "--count", "7", "--val-count", "3")
     words = ("--out", "o", "--workers", "0", "--save-every", "5", "--no-progress", "--device", "cpu")
+    words += ("--max-nan-steps", "3")
     _, data, folder, _, here, _ = asked(*JSON, *more, *words)
     assert tuple(data.values()) == ("a.json", "i", "b.json", "v", "refuse", 7, 3) and folder == Path("o")
-    assert here == {"workers": 0, "save_every": 5, "progress": False}
+    assert here == {"workers": 0, "save_every": 5, "max_nan_steps": 3}

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from runs import RECIPE, checkpoint, equal, trainer
-from torch import nn
 
 from yolox_ops import simota
 from yolox_ops.yolox import load_checkpoint, yolox_nano
@@ -73,7 +72,7 @@ def test_a_run_leaves_its_files(tmp_path):
     assert not equal(last["model"], last["raw"])
     assert draw_curves(tmp_path).stat().st_size > 20_000
     assert any((tmp_path / "tensorboard").iterdir())
-    files = {"last.pt", "best.pt", "steps.csv", "epochs.csv", "curves.png", "tensorboard"}
+    files = {"last.pt", "previous.pt", "best.pt", "steps.csv", "epochs.csv", "curves.png", "tensorboard"}
     assert {path.name for path in tmp_path.iterdir()} == files
 
 
@@ -141,14 +140,6 @@ def test_the_scale_of_fp16_is_resumed(tmp_path):
     run.save()
     resumed = trainer(tmp_path, recipe, resume=True)
     assert resumed.scaler.state_dict() == run.scaler.state_dict() and resumed.scaler.get_scale() == 32
-
-
-def test_losses_that_are_not_finite_end_the_run(tmp_path):
-    run = trainer(tmp_path)
-    nn.init.constant_(run.model.head.obj_preds[0].bias, math.nan)
-    with pytest.raises(FloatingPointError, match="the losses must be finite, got total nan"):
-        run.run(progress=False)
-    assert not (tmp_path / "last.pt").exists()
 
 
 def test_the_assigner_is_used(tmp_path):

@@ -20,6 +20,7 @@ from yolox_ops.yolox.data.digits import Digits
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.recipe import Recipe, digits_recipe
+from yolox_ops.yolox.train.state import LAST, PREVIOUS
 from yolox_ops.yolox.train.trainer import Trainer
 from yolox_ops.yolox.train.watch import Watched
 
@@ -111,5 +112,6 @@ class Run(NamedTuple):
         )
         with written_whole(path) as temporary:
             temporary.write_text(json.dumps(result._asdict(), indent=2) + "\n")
-        (folder / "last.pt").unlink()  # the larger part of what a run leaves, which nothing goes on from
+        for name in (LAST, PREVIOUS):  # the larger part of what a run leaves, which nothing goes on from
+            (folder / name).unlink(missing_ok=True)
         return result

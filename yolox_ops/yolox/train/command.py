@@ -1,10 +1,12 @@
 """`yolox-ops train`: from the words of the command line to a run."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import distributed as dist
 
 from yolox_ops._options import told
 from yolox_ops.yolox.checkpoint import load_checkpoint
@@ -13,6 +15,7 @@ from yolox_ops.yolox.model import input_size
 from yolox_ops.yolox.train.plots import draw_curves
 from yolox_ops.yolox.train.ranks import Ranks, joined
 from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.yolox.train.state import LAST, PREVIOUS, last_saved
 from yolox_ops.yolox.train.trainer import Trainer
 
 DATA = {
@@ -24,26 +27,64 @@ DATA = {
     "count": 2000,
     "val_count": 400,
 }
+HERE = ("device", "workers", "save_every", "progress", "max_nan_steps")  # of this start, not of the run
+# What is in the errors of torch, which have no type of their own.
+FATES = {
+    "DataLoader worker": "a process that makes batches has died",
+    "gloo": "another process of the run has ended, or cannot be reached",
+}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, or goes on training, and draws the curves. `args` holds what was given and nothing else."""
+    """Trains, or goes on training, and draws the curves. `args` holds what was given and nothing else.
+
+    What ends a run from outside (a full disk, a process of it killed, ctrl-C, losses that stay NaN) ends the command
+    with a line that says so, and how to go on.
+    """
     given = dict(vars(args))
     del given["run"]
-    here = {name: given.pop(name) for name in ("device", "workers", "save_every", "progress")}
+    here = {name: given.pop(name) for name in HERE}
+    progress = here.pop("progress")
     with joined(here.pop("device")) as ranks:
         with told():
             trainer = resumed(given, ranks, here) if given.get("resume") else begun(given, ranks, here)
-        trainer.run(progress=here["progress"])
-        if ranks.first:
-            print(f"wrote {draw_curves(trainer.folder)}")
+        with ended(trainer.folder, ranks):
+            trainer.run(progress=progress)
+            if ranks.first:
+                print(f"wrote {draw_curves(trainer.folder)}")
     return 0
+
+
+@contextmanager
+def ended(folder: Path, ranks: Ranks) -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:  # which going on would meet again
+        raise SystemExit(f"yolox-ops: {error}") from error
+    except (OSError, dist.DistError) as error:
+        raise SystemExit(f"yolox-ops: {error}\n{way_on(folder)}") from error
+    except RuntimeError as error:
+        for words, fate in FATES.items():
+            if words in str(error):
+                who = f"process {ranks.rank} of {ranks.ranks}: " if ranks.ranks > 1 else ""
+                raise SystemExit(f"yolox-ops: {who}{fate}: {error}\n{way_on(folder)}") from error
+        raise
+    except KeyboardInterrupt as error:
+        raise SystemExit(f"yolox-ops: interrupted\n{way_on(folder)}") from error
+
+
+def way_on(folder: Path) -> str:
+    return f"--resume {folder} goes on from the last checkpoint" if saved(folder) else f"{folder} has no checkpoint yet"
+
+
+def saved(folder: Path) -> bool:
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
 
 
 def begun(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Trainer:
     """A new run in a folder that has none."""
     folder = Path(given.pop("out", "run"))
-    if (folder / "last.pt").exists():
+    if saved(folder):
         raise SystemExit(f"{folder} holds a run: --resume {folder} goes on with it, --out names another folder")
     data = DATA | {name: given.pop(name) for name in DATA if name in given}
     start = given.pop("weights", None)
@@ -62,10 +103,10 @@ def resumed(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Traine
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise SystemExit(f"--resume takes the run as it was begun, without {options}")
-    if not (folder / "last.pt").exists():
+    if not saved(folder):
         raise SystemExit(f"{folder} holds no last.pt to go on from")
-    saved = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
-    return trainer_of(Recipe(**saved["recipe"]), saved["about"], folder, ranks, here, resume=True)
+    content = last_saved(folder).content
+    return trainer_of(Recipe(**content["recipe"]), content["about"], folder, ranks, here, resume=True)
 
 
 def trainer_of(
@@ -95,10 +136,9 @@ def trainer_of(
         val,
         folder,
         ranks=ranks,
-        workers=here["workers"],
-        save_every=here["save_every"],
         resume=resume,
         about=data,
+        **here,
     )
 
 

@@ -5,9 +5,12 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolox_ops._files import written_whole
+from yolox_ops._files import naming, written_whole
 
-STEP_COLUMNS = ("step", "epoch", "lr", "total", "box", "obj", "cls", "l1", "positives_per_gt", "seconds_per_step")
+STEP_COLUMNS = (
+    *("step", "epoch", "lr", "total", "box", "obj", "cls", "l1", "positives_per_gt", "seconds_per_step"),
+    "skipped",  # steps since the last row, in whose means they are not
+)
 EPOCH_COLUMNS = ("step", "epoch", "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 
 
@@ -23,10 +26,10 @@ class Table:
         with written_whole(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
-            writer.writerows([[shown(row[name]) for name in columns] for row in kept])
+            writer.writerows([[shown(row.get(name, 0)) for name in columns] for row in kept])  # older runs skipped none
 
     def add(self, *row: float) -> None:
-        with self.path.open("a", newline="") as file:
+        with naming(self.path), self.path.open("a", newline="") as file:
             csv.writer(file).writerow(map(shown, row))
 
 
@@ -54,14 +57,17 @@ class Log:
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+            self.place = folder / "tensorboard"
+            self.board = SummaryWriter(str(self.place), purge_step=step + 1)
 
     def add(self, table: Table, *row: float) -> None:
         table.add(*row)
         if self.board is not None:
-            for name, value in zip(table.columns[1:], row[1:], strict=True):
-                self.board.add_scalar(f"{table.path.stem}/{name}", value, int(row[0]))
+            with naming(self.place):
+                for name, value in zip(table.columns[1:], row[1:], strict=True):
+                    self.board.add_scalar(f"{table.path.stem}/{name}", value, int(row[0]))
 
     def close(self) -> None:
         if self.board is not None:
-            self.board.close()
+            with naming(self.place):
+                self.board.close()

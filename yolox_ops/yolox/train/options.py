@@ -23,6 +23,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="between checkpoints; also a checkpoint ends each epoch",
     )
+    run.add_argument(
+        "--max-nan-steps",
+        type=positive,
+        default=10,
+        metavar="STEPS",
+        help="skipped in a row, as their loss is NaN or infinite, that end the run (default: %(default)s)",
+    )
     run.add_argument("--no-progress", dest="progress", action="store_false", default=True, help="no progress bar")
 
     data = parser.add_argument_group("data")

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -26,6 +26,14 @@ class Ranks(NamedTuple):
         if self.ranks > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def agree(self, name: str, value: int) -> None:
+        """Raises ValueError in every process where a value is not the same in all."""
+        values: list[Any] = [value] * self.ranks
+        if self.ranks > 1:
+            dist.all_gather_object(values, value)
+        if len(set(values)) > 1:
+            raise ValueError(f"{name} must be the same in all processes, got {values}")
 
     def share_first(self, module: nn.Module) -> None:
         """Gives every process the first one's parameters and buffers."""

@@ -2,20 +2,81 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from yolox_ops._files import written_whole
+from yolox_ops.yolox.checkpoint import read_checkpoint, seal
+
+LAST, PREVIOUS = "last.pt", "previous.pt"
+NEEDED = {"model", "raw", "optimizer", "scaler", "averaged", "step", "evaluated", "best", "random", "recipe", "about"}
 
 
-def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Writes a file of torch.save that is there whole or not at all, whatever ends the process or the power."""
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+def save_atomically(content: dict[str, Any], path: Path, *, previous: Path | None = None) -> None:
+    """Writes a file of torch.save that is there whole or not at all, whatever ends the process or the power, and that
+    `read_checkpoint` holds to its checksum.
+
+    Args:
+        content: tensors and plain values.
+        path: of the file.
+        previous: what was there becomes this file.
+
+    Raises:
+        OSError: the file cannot be written, and what was there still is; the error names `path`.
+    """
+    with written_whole(path, previous=previous) as temporary, temporary.open("w+b") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # "unexpected pos", of a writer that goes on after the error of a full disk
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        seal(file)
         file.flush()
         os.fsync(file.fileno())
+
+
+class Saved(NamedTuple):
+    """What training goes on from.
+
+    Attributes:
+        content: of last.pt, or else of previous.pt.
+        complaint: why it is not last.pt, with the names of both files; "" if it is.
+    """
+
+    content: dict[str, Any]
+    complaint: str
+
+
+def last_saved(folder: Path) -> Saved:
+    """The last checkpoint of a run that is whole.
+
+    Raises:
+        ValueError: neither last.pt nor previous.pt is a whole checkpoint of a run. OSError: there is none, or it cannot
+            be read.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    try:
+        return Saved(_read(last), "")
+    except (OSError, ValueError) as error:
+        if not previous.exists():
+            raise
+        fault = str(error)
+    try:
+        content = _read(previous)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} must hold a whole {LAST} or {PREVIOUS}, got neither: {fault}; {error}") from error
+    return Saved(content, f"{fault}; going on from {previous}, at step {content['step']}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_checkpoint(path)
+    if not isinstance(content, dict) or (missing := NEEDED - content.keys()):
+        facts = f"{', '.join(sorted(missing))} missing" if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path} must be the checkpoint of a run, got {facts}")
+    return content
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

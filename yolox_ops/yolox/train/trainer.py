@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from yolox_ops._check import check_count
+from yolox_ops._files import remove_unfinished
 from yolox_ops.assignment import Assignment
 from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.data.sample import Batch, Dataset
@@ -21,17 +23,33 @@ from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import Log
 from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.recipe import AMP, Recipe
-from yolox_ops.yolox.train.state import random_state, save_atomically, set_random_state, weights
+from yolox_ops.yolox.train.skips import LOSSES, finite, named, save_batch
+from yolox_ops.yolox.train.state import (
+    LAST,
+    PREVIOUS,
+    last_saved,
+    random_state,
+    save_atomically,
+    set_random_state,
+    weights,
+)
 
-LOG_EVERY = 10  # steps, and before a checkpoint; the host waits for the device this often
-LOSSES = ("total", "box", "obj", "cls", "l1")
+LOG_EVERY = 10  # steps, and before a checkpoint
 
 
 class Trainer:
     """One run in one folder.
 
-    The folder gets last.pt (all that `resume` needs), best.pt (averaged weights of the best AP), steps.csv, epochs.csv
-    and TensorBoard's files. A run that is killed, and resumed, ends as it would have without.
+    The folder gets last.pt (all that `resume` needs), previous.pt (the one before it), best.pt (averaged weights of the
+    best AP), steps.csv, epochs.csv and TensorBoard's files. A run that is killed, and resumed, ends as it would have
+    without; SIGTERM and ctrl-C are such kills too.
+
+    A step whose loss or gradient is NaN or infinite, in whatever process, is skipped in all of them: weights, momentum,
+    averages and the norms' statistics stay as they are. It counts as a step, and in the column "skipped" of steps.csv.
+    Under fp16 this goes by the loss alone; a gradient that its scale makes infinite is the scaler's to skip.
+
+    A run that cannot write its folder (full disk, read-only) ends with an OSError that names the file: to go on would
+    put more and more steps at stake. last.pt is the one before, whole, and `resume` goes on from it.
 
     Args:
         recipe: the numbers of the run.
@@ -39,14 +57,16 @@ class Trainer:
         folder: where the run is kept; made if need be.
         ranks: this process among those of the run, from `joined`.
         workers: processes that make batches, for each process of the run; 0: none but itself.
-        resume: go on from last.pt, which must be there.
+        resume: go on from last.pt; where its checksums tell that it is not whole, from previous.pt, which is said.
         save_every: steps between checkpoints beside those at the end of each epoch; None: no others.
         assigner: of yolox_loss, in place of the recipe's; last.pt keeps the recipe's name alone.
         about: plain values kept in the checkpoint, such as where the data came from.
+        max_nan_steps: so many skipped steps in a row end the run with a FloatingPointError, once each process has left
+            its share of the last batch, and the weights, in nan_batch_<rank>.pt for a report.
 
     Raises:
-        ValueError: a value does not fit, the data sets differ in classes, or last.pt is of another recipe.
-        OSError: last.pt is not there.
+        ValueError: a value does not fit, the data sets differ in classes, or what is gone on from is of another recipe,
+            not whole, or of another step than in another process. OSError: there is none.
     """
 
     def __init__(
@@ -62,14 +82,18 @@ class Trainer:
         save_every: int | None = None,
         assigner: Callable[..., Assignment] | None = None,
         about: dict[str, Any] | None = None,
+        max_nan_steps: int = 10,
     ) -> None:
         if tuple(train.class_names) != tuple(val.class_names):
             raise ValueError(f"train and val must have the same classes, got {train.class_names} and {val.class_names}")
+        check_count("max_nan_steps", max_nan_steps, 1)
         self.recipe, self.train_set, self.val_set, self.folder, self.ranks = recipe, train, val, folder, ranks
         self.workers, self.save_every, self.about = workers, save_every, about or {}
         self.assigner = assigner or ASSIGNERS[recipe.assigner]
         self.device = ranks.device
+        self.max_nan_steps = max_nan_steps
         self.step, self.evaluated, self.best = 0, 0, -math.inf
+        self.nan_steps, self.skipped = 0, 0  # in a row, and since the last report
         self.sums, self.summed = torch.zeros(len(LOSSES) + 2, device=self.device), 0  # since the last report
 
         torch.manual_seed(recipe.seed)
@@ -79,14 +103,25 @@ class Trainer:
         self.average = recipe.average(self.model)
         self.optimizer = recipe.optimizer(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.amp == "fp16")
+        self.resumed, self.whole = resume, False  # whether last.pt is this run's, and whole
         if resume:
-            self.load(torch.load(folder / "last.pt", map_location="cpu", weights_only=True))
+            saved = last_saved(folder)
+            self.load(saved.content)
+            self.whole = not saved.complaint
+            if saved.complaint and ranks.first:
+                print(saved.complaint, file=sys.stderr, flush=True)
+            ranks.agree("step", self.step)
         self.steps_an_epoch = Plan(recipe, len(train), ranks=ranks.ranks).steps_an_epoch
 
     def run(self, *, progress: bool = True) -> None:
         """Trains to the end."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.log = Log(self.folder, self.step, self.evaluated) if self.ranks.first else None
+        self.log = None
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.folder)
+            if not self.resumed:
+                (self.folder / PREVIOUS).unlink(missing_ok=True)  # of another run
+            self.log = Log(self.folder, self.step, self.evaluated)
         self.set_mode()
         parallel = self.ranks.parallel(self.model)
         if self.step > self.evaluated and self.step % self.steps_an_epoch == 0:
@@ -104,15 +139,32 @@ class Trainer:
         start, since = time.perf_counter(), self.step
         with bar:
             for batch in batches:
-                self.sums += self.one_step(parallel, batch)
-                self.summed += 1
+                sums = self.one_step(parallel, batch)
                 self.step += 1
+                if self.nan_steps:
+                    self.skipped += 1
+                    if self.ranks.first:
+                        words = f"{self.nan_steps} in a row of {self.max_nan_steps}; {named(sums)}"
+                        tqdm.write(f"step {self.step} is skipped, its loss or gradient is not finite: {words}")
+                else:
+                    self.sums += sums
+                    self.summed += 1
                 ends = self.step % self.steps_an_epoch == 0
                 saves = ends or (self.save_every and self.step % self.save_every == 0)
-                if saves or self.step % LOG_EVERY == 0:
+                stops = self.nan_steps >= self.max_nan_steps
+                if saves or stops or self.step % LOG_EVERY == 0:
                     self.report((time.perf_counter() - start) / (self.step - since), bar)
                     start, since = time.perf_counter(), self.step
                 bar.update()
+                if stops:
+                    path = self.folder / f"nan_batch_{self.ranks.rank}.pt"
+                    # The weights are those that the batch met, for a skipped step moves none.
+                    about = {"settings": self.settings(), "recipe": dataclasses.asdict(self.recipe), "step": self.step}
+                    save_batch(path, batch, sums, {"model": weights(self.model)} | about)
+                    raise FloatingPointError(
+                        f"loss and gradient must be finite, got {named(sums)} at step {self.step}, the last of "
+                        f"{self.nan_steps} skipped in a row; its batch and the weights are in {path}"
+                    )
                 if saves:
                     self.save()
                 if ends:
@@ -122,42 +174,49 @@ class Trainer:
             self.log.close()
 
     def one_step(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Forward, loss, backward and update; the losses, positives and objects of this process, [7], on its device."""
+        """Forward, loss, backward and update; the losses, positives and objects of this process, [7], on its device.
+        Counts the step in `nan_steps`, which is 0 after one that was not skipped."""
         epoch = self.step // self.steps_an_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate((self.step + 1) / self.steps_an_epoch)
         images = batch.images.to(self.device, non_blocking=True)
         images = images.to(torch.float32, memory_format=torch.channels_last)
         targets = batch.targets.to(self.device, non_blocking=True)
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
         dtype = AMP[self.recipe.amp]
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             loss = model(images, targets, l1=not self.recipe.augmented(epoch), assigner=self.assigner)
         self.optimizer.zero_grad()
         self.scaler.scale(loss.total).backward()
+        sums = torch.stack([*loss[: len(LOSSES)], loss.num_fg.sum(), targets.num_gts.sum()]).detach()
+        if not finite(loss.total, self.model, self.scaler, self.ranks):
+            self.nan_steps += 1
+            torch._foreach_copy_(list(self.model.buffers()), statistics)  # which the forward pass has moved
+            return sums
+        self.nan_steps = 0
         if self.recipe.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update_parameters(self.model)
-        return torch.stack([*loss[: len(LOSSES)], loss.num_fg.sum(), targets.num_gts.sum()]).detach()
+        return sums
 
     def report(self, seconds: float, bar: tqdm) -> None:
         """Writes the mean losses of all processes since the last report; `seconds` is what a step took."""
         *losses, positives, objects = self.ranks.sum(self.sums).tolist()
-        losses = [loss / (self.summed * self.ranks.ranks) for loss in losses]
-        if not all(map(math.isfinite, losses)):
-            named = ", ".join(f"{name} {loss:g}" for name, loss in zip(LOSSES, losses, strict=True))
-            raise FloatingPointError(f"the losses must be finite, got {named} in {self.summed} steps to {self.step}")
+        steps = self.summed * self.ranks.ranks
+        losses = [loss / steps if steps else math.nan for loss in losses]
+        skipped, self.skipped = self.skipped, 0
         self.sums.zero_()
         self.summed = 0
         if self.log is None:
             return
         epoch, lr = self.step / self.steps_an_epoch, self.optimizer.param_groups[0]["lr"]
         positives_per_gt = positives / max(objects, 1)
-        self.log.add(self.log.steps, self.step, epoch, lr, *losses, positives_per_gt, seconds)
-        named = " ".join(f"{name} {loss:.2f}" for name, loss in zip(LOSSES, losses, strict=True) if loss)
-        bar.set_postfix_str(f"epoch {epoch:.1f}, {named}, {positives_per_gt:.1f} positives/gt", refresh=False)
+        self.log.add(self.log.steps, self.step, epoch, lr, *losses, positives_per_gt, seconds, skipped)
+        shown = " ".join(f"{name} {loss:.2f}" for name, loss in zip(LOSSES, losses, strict=True) if loss)
+        bar.set_postfix_str(f"epoch {epoch:.1f}, {shown}, {positives_per_gt:.1f} positives/gt", refresh=False)
 
     def end_epoch(self) -> None:
         """Evaluates the averaged weights, if it is time, and notes in last.pt that it is done."""
@@ -195,14 +254,12 @@ class Trainer:
 
     def weights_alone(self) -> dict[str, Any]:
         """What evaluation, prediction and export need of a run."""
-        recipe = self.recipe
-        settings = {
-            "model": recipe.model,
-            "class_names": list(self.train_set.class_names),
-            "height": recipe.height,
-            "width": recipe.width,
-        }
-        return {"model": weights(self.average.module), "settings": settings}
+        return {"model": weights(self.average.module), "settings": self.settings()}
+
+    def settings(self) -> dict[str, Any]:
+        """What `open_model` needs beside weights."""
+        recipe, names = self.recipe, list(self.train_set.class_names)
+        return {"model": recipe.model, "class_names": names, "height": recipe.height, "width": recipe.width}
 
     def save(self) -> None:
         if not self.ranks.first:
@@ -215,11 +272,13 @@ class Trainer:
             "step": self.step,
             "evaluated": self.evaluated,
             "best": self.best,
+            "nan_steps": self.nan_steps,
             "random": random_state(self.device),
             "recipe": dataclasses.asdict(self.recipe),
             "about": self.about,
         }
-        save_atomically(content, self.folder / "last.pt")
+        save_atomically(content, self.folder / LAST, previous=self.folder / PREVIOUS if self.whole else None)
+        self.whole = True
 
     def load(self, content: dict[str, Any]) -> None:
         recipe = {"assigner": Recipe.assigner} | content["recipe"]  # older runs had no choice
@@ -231,4 +290,5 @@ class Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         self.step, self.evaluated, self.best = content["step"], content["evaluated"], content["best"]
+        self.nan_steps = content.get("nan_steps", 0)  # an older run ended at the first
         set_random_state(content["random"], self.device)
