@@ -1,8 +1,4 @@
-"""A run that is killed ends as it would have, and two processes are one."""
-
-import random
-import signal
-import time
+"""A run that is interrupted ends as it would have, and two processes are one. Kills are in test_yolox_faults.py."""
 
 import pytest
 import torch
@@ -12,8 +8,6 @@ from runs import WORDS, checkpoint, equal, train, trainer
 
 from yolox_ops.yolox.train.log import Table, read
 from yolox_ops.yolox.train.ranks import Ranks
-
-LONGER = ("--epochs", "8", "--eval-every", "4")
 
 
 def rows(folder, name="steps.csv"):
@@ -40,38 +34,6 @@ def test_an_interrupted_evaluation_is_done_again(tmp_path, monkeypatch):
     assert str(rows(tmp_path / "cut", "epochs.csv")) == str(rows(tmp_path / "whole", "epochs.csv"))
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert equal(checkpoint(tmp_path / "cut"), checkpoint(tmp_path / "whole"))
-
-
-def test_killed_at_any_moment_it_ends_as_it_would_have(tmp_path):
-    """kill -9 at three moments, each a step or some further on than the last."""
-    random.seed(time.time_ns())
-    often = ("--save-every", "1", "--workers", "1")
-    killed, ends = tmp_path / "killed", []
-    assert train(tmp_path, *WORDS, *LONGER, *often, "--out", "whole").wait() == 0
-    for _ in range(3):
-        before = checkpoint(killed)["step"] if (killed / "last.pt").exists() else 0
-        process = train(tmp_path, *often, *where(killed))
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if (killed / "last.pt").exists() and checkpoint(killed)["step"] > before:
-                time.sleep(random.uniform(0, 0.3))
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        ends.append(process.wait())
-    assert ends == [-signal.SIGKILL] * 3
-    assert train(tmp_path, *often, *where(killed)).wait() == 0
-    whole = tmp_path / "whole"
-    assert equal(checkpoint(killed), checkpoint(whole))
-    assert equal(checkpoint(killed, "best.pt"), checkpoint(whole, "best.pt"))
-    assert str(rows(killed, "epochs.csv")) == str(rows(whole, "epochs.csv"))  # NaN is not itself
-    assert rows(killed) == rows(whole)
-
-
-def where(folder):
-    """A new run in the folder, or on with the one that is there."""
-    begun = (folder / "last.pt").exists()
-    return ("--resume", folder.name) if begun else (*WORDS, *LONGER, "--out", folder.name)
 
 
 def test_two_processes_are_one(tmp_path):
