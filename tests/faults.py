@@ -23,7 +23,7 @@ from runs import WORDS, checkpoint, equal
 
 from yolox_ops._files import UNFINISHED
 from yolox_ops.cli import main
-from yolox_ops.yolox.checkpoint import read_checkpoint
+from yolox_ops.yolox.checkpoint_file import read_checkpoint
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.trainer import Trainer
 

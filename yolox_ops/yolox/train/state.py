@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from yolox_ops._files import written_whole
-from yolox_ops.yolox.checkpoint import read_checkpoint, seal
+from yolox_ops.yolox.checkpoint_file import read_checkpoint, seal
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 NEEDED = {"model", "raw", "optimizer", "scaler", "averaged", "step", "evaluated", "best", "random", "recipe", "about"}
