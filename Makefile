@@ -13,7 +13,8 @@ SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recov
 SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
-.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize lowest dist clean
+.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize fuzz races load faults outside \
+  lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
@@ -95,6 +96,27 @@ sanitize: build
 	$(SANITIZED) YOLOX_OPS_EMULATED=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitized
 	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized \
 	  $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) -m "not heavy and not plain"
+
+# Drawn calls of every entry point, valid and not, for so many minutes.
+fuzz: build
+	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),1)
+
+# Every op under ThreadSanitizer, on threads that it sees in place of OpenMP's.
+races: build
+	YOLOX_OPS_BUILD=build/native-threads YOLOX_OPS_CXXFLAGS="-fsanitize=thread -DYOLOX_OPS_ONE_LEVEL -O1 -g1" CUDA_HOME= \
+	  $(BIN)/python setup.py -q build --build-lib build/threads
+	$(BIN)/python tests/races.py build/threads
+
+# All ops from 64 threads and 8 processes at once: answers and memory.
+load: build
+	$(BIN)/python tests/load.py --minutes $(or $(MINUTES),4)
+
+# Tiny trainings, killed at random moments; then the files that the commands write, by strace.
+faults: build
+	$(BIN)/python tests/faults.py --kills $(or $(KILLS),100)
+
+outside: build
+	$(BIN)/python tests/outside.py
 
 # Tests on the lowest versions that pyproject.toml admits. Old packages warn of one another, which is no fault of ours.
 lowest: export OMP_WAIT_POLICY = passive
