@@ -1,16 +1,15 @@
 """Steps whose loss or gradient is NaN or infinite."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from yolox_ops.yolox.data.sample import Batch
+from yolox_ops.yolox.train.means import LOSSES
 from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.state import save_atomically
-
-LOSSES = ("total", "box", "obj", "cls", "l1")
 
 
 def finite(total: Tensor, model: nn.Module, scaler: torch.amp.GradScaler, ranks: Ranks) -> bool:
@@ -30,7 +29,19 @@ def named(sums: Tensor) -> str:
     return ", ".join(f"{name} {loss:g}" for name, loss in zip(LOSSES, sums[: len(LOSSES)].tolist(), strict=True))
 
 
-def save_batch(path: Path, batch: Batch, sums: Tensor, about: dict[str, Any]) -> None:
-    """Leaves a batch for a report: images [B, 3, H, W] uint8, targets, losses [5] of LOSSES, and `about`."""
+def give_up(folder: Path, ranks: Ranks, batch: Batch, sums: Tensor, about: dict[str, Any]) -> NoReturn:
+    """Ends a run of which too many steps in a row were skipped.
+
+    Each process leaves its share of the batch in nan_batch_<rank>.pt for a report: images [B, 3, H, W] uint8, targets,
+    losses [5] of LOSSES, and `about`, with the step and how many were skipped.
+
+    Raises:
+        FloatingPointError: always.
+    """
+    path = folder / f"nan_batch_{ranks.rank}.pt"
     content = {"images": batch.images, "targets": batch.targets._asdict(), "losses": sums[: len(LOSSES)].cpu()}
     save_atomically(content | about, path)
+    raise FloatingPointError(
+        f"loss and gradient must be finite, got {named(sums)} at step {about['step']}, the last of {about['skipped']} "
+        f"skipped in a row; its batch and the weights are in {path}"
+    )

@@ -21,9 +21,10 @@ from yolox_ops.yolox.evaluate import AveragePrecision, average_precision, predic
 from yolox_ops.yolox.model import MODELS, YOLOX
 from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import Log
+from yolox_ops.yolox.train.means import LOSSES, Sums
 from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.recipe import AMP, Recipe
-from yolox_ops.yolox.train.skips import LOSSES, finite, named, save_batch
+from yolox_ops.yolox.train.skips import finite, give_up, named
 from yolox_ops.yolox.train.state import (
     LAST,
     PREVIOUS,
@@ -93,8 +94,8 @@ class Trainer:
         self.device = ranks.device
         self.max_nan_steps = max_nan_steps
         self.step, self.evaluated, self.best = 0, 0, -math.inf
-        self.nan_steps, self.skipped = 0, 0  # in a row, and since the last report
-        self.sums, self.summed = torch.zeros(len(LOSSES) + 2, device=self.device), 0  # since the last report
+        self.nan_steps = 0  # skipped in a row
+        self.sums = Sums(ranks)
 
         torch.manual_seed(recipe.seed)
         model = MODELS[recipe.model](len(train.class_names))
@@ -142,13 +143,12 @@ class Trainer:
                 sums = self.one_step(parallel, batch)
                 self.step += 1
                 if self.nan_steps:
-                    self.skipped += 1
+                    self.sums.skipped += 1
                     if self.ranks.first:
                         words = f"{self.nan_steps} in a row of {self.max_nan_steps}; {named(sums)}"
                         tqdm.write(f"step {self.step} is skipped, its loss or gradient is not finite: {words}")
                 else:
-                    self.sums += sums
-                    self.summed += 1
+                    self.sums.add(sums)
                 ends = self.step % self.steps_an_epoch == 0
                 saves = ends or (self.save_every and self.step % self.save_every == 0)
                 stops = self.nan_steps >= self.max_nan_steps
@@ -157,14 +157,10 @@ class Trainer:
                     start, since = time.perf_counter(), self.step
                 bar.update()
                 if stops:
-                    path = self.folder / f"nan_batch_{self.ranks.rank}.pt"
                     # The weights are those that the batch met, for a skipped step moves none.
-                    about = {"settings": self.settings(), "recipe": dataclasses.asdict(self.recipe), "step": self.step}
-                    save_batch(path, batch, sums, {"model": weights(self.model)} | about)
-                    raise FloatingPointError(
-                        f"loss and gradient must be finite, got {named(sums)} at step {self.step}, the last of "
-                        f"{self.nan_steps} skipped in a row; its batch and the weights are in {path}"
-                    )
+                    about = {"model": weights(self.model), "settings": self.settings(), "skipped": self.nan_steps}
+                    about |= {"recipe": dataclasses.asdict(self.recipe), "step": self.step}
+                    give_up(self.folder, self.ranks, batch, sums, about)
                 if saves:
                     self.save()
                 if ends:
@@ -204,16 +200,10 @@ class Trainer:
 
     def report(self, seconds: float, bar: tqdm) -> None:
         """Writes the mean losses of all processes since the last report; `seconds` is what a step took."""
-        *losses, positives, objects = self.ranks.sum(self.sums).tolist()
-        steps = self.summed * self.ranks.ranks
-        losses = [loss / steps if steps else math.nan for loss in losses]
-        skipped, self.skipped = self.skipped, 0
-        self.sums.zero_()
-        self.summed = 0
+        losses, positives_per_gt, skipped = self.sums.take()
         if self.log is None:
             return
         epoch, lr = self.step / self.steps_an_epoch, self.optimizer.param_groups[0]["lr"]
-        positives_per_gt = positives / max(objects, 1)
         self.log.add(self.log.steps, self.step, epoch, lr, *losses, positives_per_gt, seconds, skipped)
         shown = " ".join(f"{name} {loss:.2f}" for name, loss in zip(LOSSES, losses, strict=True) if loss)
         bar.set_postfix_str(f"epoch {epoch:.1f}, {shown}, {positives_per_gt:.1f} positives/gt", refresh=False)
