@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "../box.h"
 
@@ -31,9 +31,13 @@ class BoxArrays {
   BoxArrays() = default;
   explicit BoxArrays(int64_t n) { resize(n); }
 
+  // All boxes are to be set anew.
   void resize(int64_t n) {
+    if (n > room_) {
+      data_ = std::make_unique_for_overwrite<T[]>(6 * n);
+      room_ = n;
+    }
     n_ = n;
-    data_.resize(6 * n);
   }
 
   int64_t size() const { return n_; }
@@ -45,13 +49,13 @@ class BoxArrays {
 
   // Of the boxes from `first` on.
   BoxView<T> view(int64_t first = 0) const {
-    const T* p = data_.data() + first;
+    const T* p = data_.get() + first;
     return {p, p + n_, p + 2 * n_, p + 3 * n_, p + 4 * n_, p + 5 * n_};
   }
 
  private:
-  int64_t n_ = 0;
-  std::vector<T> data_;
+  int64_t n_ = 0, room_ = 0;
+  std::unique_ptr<T[]> data_;
 };
 
 }  // namespace yolox_ops
