@@ -111,10 +111,11 @@ races: build
 load: build
 	$(BIN)/python tests/load.py --minutes $(or $(MINUTES),4)
 
-# Tiny trainings, killed at random moments; then the files that the commands write, by strace.
+# Tiny trainings, killed at random moments.
 faults: build
 	$(BIN)/python tests/faults.py --kills $(or $(KILLS),100)
 
+# The files that the commands write, by strace.
 outside: build
 	$(BIN)/python tests/outside.py
 

@@ -35,7 +35,7 @@ def race(benchmark, ceilings):
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    del machine_info["node"]
+    del machine_info["node"], machine_info["release"]
     machine_info["yolox_ops"] = {
         "cpu": machine.processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -11,9 +11,9 @@
 
 namespace yolox_ops {
 
-// Values arrive as T: float or double from a float tensor, int64_t from an integer tensor.
 constexpr int64_t kCacheLine = 64;
 
+// Values arrive as T: float or double from a float tensor, int64_t from an integer tensor.
 template <class T>
 class Reader {
  public:

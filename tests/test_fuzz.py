@@ -23,7 +23,7 @@ CALLS = 48 if SLOW else 160  # of each entry point
 
 @pytest.mark.parametrize("name", OPS)
 def test_calls_are_answered_or_refused_as_documented(name):
-    outcomes = {check(call, Random(number), share=0.1) for number, call in itertools.islice(calls(name, 8, 0), CALLS)}
+    outcomes = {check(call, Random(number), share=0.3) for number, call in itertools.islice(calls(name, 8, 0), CALLS)}
     assert {Outcome.ANSWERED, Outcome.REFUSED, Outcome.CROSSED} <= outcomes
 
 
@@ -118,7 +118,7 @@ def dies_once(call, *options):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and newer, where torch has threads
 def test_workers_that_die_or_hang_are_told_of_and_replaced(monkeypatch):
-    monkeypatch.setattr(fuzz.workers, "HANG", 1.0)
+    monkeypatch.setattr(fuzz.workers, "HANG", 5.0 if SLOW else 1.0)
     told = []
     plan = Plan([NMS], 0, 600.0, most=32, check=dies_once)
     report = fuzz.workers.fuzz(plan, 1, told.append)

@@ -287,7 +287,7 @@ def test_compiles():
         ((BOXES, SCORES.to("meta")), {}, ValueError, "scores must be on the device of boxes, got meta and cpu"),
         ((BOXES, SCORES), {"method": "soft"}, ValueError, "method must be one of 'hard', .* got 'soft'"),
         ((BOXES, SCORES), {"fmt": "yxyx"}, ValueError, "fmt must be one of 'xyxy', .* got 'yxyx'"),
-        ((BOXES, SCORES), {"fmt": np.ones(2)}, ValueError, "fmt must be one of 'xyxy', .* got array"),
+        ((BOXES, SCORES), {"fmt": np.ones(2)}, ValueError, "fmt must be one of 'xyxy', .* got ndarray of shape"),
         ((BOXES, SCORES), {"sigma": 10**400}, ValueError, "sigma must fit into a float, got an integer of 1329 bits"),
         ((BOXES, SCORES), {"sigma": 0.0}, ValueError, "sigma must be positive and finite, got 0.0"),
         ((BOXES, SCORES), {"iou_threshold": -0.1}, ValueError, "iou_threshold must be at least 0, got -0.1"),

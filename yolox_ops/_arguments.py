@@ -13,7 +13,20 @@ METHODS = ("hard", "linear", "gaussian", "mean_gaussian")
 
 LARGEST_SIDE = 8192  # pixels of a model's input; a mistake, or ill will, beyond
 
-_repr = reprlib.Repr()  # a bad value may be of any length and depth
+
+class _Repr(reprlib.Repr):
+    """Of a bad value, which may be of any length and depth."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        # An array's own text may take for ever, whatever its size in memory.
+        if hasattr(x, "shape"):
+            return f"{type(x).__name__} of shape {list(x.shape)}"
+        if isinstance(x, (dict, bytearray)):
+            return f"{type(x).__name__} of length {len(x)}"
+        return super().repr_instance(x, level)
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = 200
 short_repr = _repr.repr
 

@@ -74,9 +74,10 @@ def _lock(folder: str | Path) -> Iterator[bool]:
 
 
 def _keep(path: Path, link: Path, previous: Path) -> None:
-    """Gives a file another name, by a link, for then `path` is there at every moment; some file systems have none."""
+    """Gives a file another name, by a link, for then `path` is there at every moment; some file systems have none. Of a
+    path that is itself a link, the file that it leads to."""
     try:
-        os.link(path, link)
+        os.link(path.resolve(), link)
     except OSError:
         link = path
     os.replace(link, previous)

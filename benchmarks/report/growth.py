@@ -1,6 +1,8 @@
 """How the time of an op grows along one axis."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.report.results import Measured, Result, Row
@@ -15,6 +17,17 @@ def per_doubling(first: Point, small: Point, large: Point) -> float:
     """2^p where what is taken beyond the first point grows as the size beyond it to the power p: 2 for any a + b x."""
     (x0, t0), (x, t), (y, u) = first, small, large
     return (max(u - t0, 0.0) / (t - t0)) ** (math.log(2) / math.log((y - x0) / (x - x0))) if t > t0 else math.inf
+
+
+def steps(points: Sequence[Point]) -> list[tuple[Point, Point, Point]]:
+    """The steps between neighbouring points from where the first one's time is doubled, each with the point that growth
+    is counted from: the first, which holds the constant part. Where only the last point takes twice as much it is the
+    step to that as it is, counted from nothing: below 2 for a + b x."""
+    first, *rest = points
+    found = [(first, *step) for step in itertools.pairwise(rest) if step[0][1] >= 2 * first[1]]
+    if not found and len(points) > 1 and points[-1][1] >= 2 * first[1]:
+        found.append(((0.0, 0.0), points[-2], points[-1]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -41,29 +54,16 @@ class Curve:
 
     @property
     def steepest(self) -> Step | None:
-        """Of the steps between neighbouring sizes, that of the largest growth; None where no size takes 2 t0, the time
-        at the smallest size, which holds the constant part.
-
-        Where only the last size takes 2 t0 it is the last step as it is, constant part included: below 2 for a + b x.
-        """
-        (x0, *xs), (t0, *ts) = self.values, self.ours
-        steps = []
-        for x, y, small, large in zip(xs, xs[1:], ts, ts[1:], strict=False):
-            if small.median < 2 * t0.median:  # less is a difference of noise
-                continue
-
-            def growth(below: float, above: float, x: float = x, y: float = y) -> float:
-                return per_doubling((x0, t0.median), (x, below), (y, above))
-
-            factor = growth(small.median, large.median)
-            steps.append(Step(factor, growth(small.q3, large.q1), growth(small.q1, large.q3), x, y))
-        if not steps and ts and ts[-1].median >= 2 * t0.median:
-            x, y = self.values[-2:]
-            small, large = self.ours[-2:]
-            a_doubling = math.log(2) / math.log(y / x)
-            bounds = large.median / small.median, large.q1 / small.q3, large.q3 / small.q1
-            steps.append(Step(*(ratio**a_doubling for ratio in bounds), x, y))
-        return max(steps, key=lambda step: step.factor, default=None)
+        """Of `steps` that of the largest growth, with the bounds of the quartiles; None where no size takes twice
+        the time of the smallest."""
+        times = dict(zip(self.values, self.ours, strict=True))
+        found = []
+        for start, (x, _), (y, _) in steps([(x, time.median) for x, time in times.items()]):
+            low = per_doubling(start, (x, times[x].q3), (y, times[y].q1))
+            high = per_doubling(start, (x, times[x].q1), (y, times[y].q3))
+            factor = per_doubling(start, (x, times[x].median), (y, times[y].median))
+            found.append(Step(factor, low, high, x, y))
+        return max(found, key=lambda step: step.factor, default=None)
 
     @property
     def slope(self) -> float:

@@ -1,12 +1,11 @@
 """How the instructions of an op grow along one axis: growth without caches, memory and noise."""
 
-import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import units
-from benchmarks.report.growth import LINEAR, Point, per_doubling
+from benchmarks.report.growth import LINEAR, Point, per_doubling, steps
 from benchmarks.report.tables import table
 
 
@@ -18,14 +17,9 @@ class Work:
 
     @property
     def steepest(self) -> tuple[float, Point, Point] | None:
-        """The largest growth per doubling between neighbouring sizes, from where the smallest's count is doubled."""
-        first, *points = self.points
-        steps = [
-            (per_doubling(first, small, large), small, large)
-            for small, large in itertools.pairwise(points)
-            if small[1] >= 2 * first[1]
-        ]
-        return max(steps, default=None)
+        """The largest growth per doubling, and the step that has it; None where no size takes twice the smallest's."""
+        found = [(per_doubling(*step), step[1], step[2]) for step in steps(self.points)]
+        return max(found, default=None)
 
 
 def read_work(path: Path) -> list[Work]:

@@ -77,9 +77,10 @@ class OtaImage {
     }
     for (size_t i = 0; i < gts.size(); ++i) {
       const int64_t first = begin[i], count = begin[i + 1] - first;
-      simd_overlaps(gt_box(gts[i]), count, &costs_.box[0][first], &costs_.box[1][first], &costs_.box[2][first],
-                    &costs_.box[3][first], &costs_.overlap[first]);
-      s.cls_logits.gather(index_, &anchors[first], count, s.labels[index_ * s.G + gts[i]], &costs_.logit[first]);
+      const auto at = [first](auto& v) { return v.data() + first; };
+      simd_overlaps(gt_box(gts[i]), count, at(costs_.box[0]), at(costs_.box[1]), at(costs_.box[2]), at(costs_.box[3]),
+                    at(costs_.overlap));
+      s.cls_logits.gather(index_, at(anchors), count, s.labels[index_ * s.G + gts[i]], at(costs_.logit));
     }
     simd_costs(n, costs_.overlap.data(), costs_.logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data(),
                s.own(), *rule_, costs_.cost.data());

@@ -125,7 +125,7 @@ struct Transport {
     for (size_t at = 0; at < tile_sums_.size(); ++at) sums_[at % dense] += tile_sums_[at];
     for (int64_t i = dense; i < rows(); ++i) {
       const int64_t first = begin[i - dense], count = begin[i - dense + 1] - first;
-      sums_[i] = gathered_sum(count, &pair_entries[first], &pair_column[first], column_factors.data());
+      sums_[i] = gathered_sum(count, pair_entries.data() + first, pair_column.data() + first, column_factors.data());
     }
   }
 

@@ -130,6 +130,8 @@ def predict(
         facts = "; ".join(refused[:3])
         raise ValueError(f"one file at least must be an image, got {len(files)} of other kinds, such as {facts}")
     categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
+    if (out / "detections.json").resolve() in taken:
+        raise ValueError(f"{out / 'detections.json'} must not be an input, for it is written")
     with written_whole(out / "detections.json") as temporary:
         content = {"images": images, "categories": categories, "detections": detections}
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False))

@@ -41,6 +41,7 @@ def give_up(folder: Path, ranks: Ranks, batch: Batch, sums: Tensor, about: dict[
     path = folder / f"nan_batch_{ranks.rank}.pt"
     content = {"images": batch.images, "targets": batch.targets._asdict(), "losses": sums[: len(LOSSES)].cpu()}
     save_atomically(content | about, path)
+    ranks.sum(torch.zeros(1, device=ranks.device))  # waits for the others, which end with the first that does
     raise FloatingPointError(
         f"loss and gradient must be finite, got {named(sums)} at step {about['step']}, the last of {about['skipped']} "
         f"skipped in a row; its batch and the weights are in {path}"

@@ -60,7 +60,7 @@ def last_saved(folder: Path) -> Saved:
     last, previous = folder / LAST, folder / PREVIOUS
     try:
         return Saved(_read(last), "")
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:  # another error may be gone the next time: last.pt is not given up
         if not previous.exists():
             raise
         fault = str(error)

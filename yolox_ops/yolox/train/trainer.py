@@ -104,11 +104,12 @@ class Trainer:
         self.average = recipe.average(self.model)
         self.optimizer = recipe.optimizer(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.amp == "fp16")
-        self.resumed, self.whole = resume, False  # whether last.pt is this run's, and whole
+        self.resumed = resume
+        self.saved: int | None = None  # the step of last.pt, where that is this run's, and whole
         if resume:
             saved = last_saved(folder)
             self.load(saved.content)
-            self.whole = not saved.complaint
+            self.saved = None if saved.complaint else self.step
             if saved.complaint and ranks.first:
                 print(saved.complaint, file=sys.stderr, flush=True)
             ranks.agree("step", self.step)
@@ -252,7 +253,9 @@ class Trainer:
         return {"model": recipe.model, "class_names": names, "height": recipe.height, "width": recipe.width}
 
     def save(self) -> None:
-        if not self.ranks.first:
+        """Writes last.pt, and makes previous.pt of the one of an earlier step. Not while steps are being skipped: the
+        update before may have ruined the weights."""
+        if not self.ranks.first or self.nan_steps:
             return
         content = self.weights_alone() | {
             "raw": weights(self.model),
@@ -262,13 +265,13 @@ class Trainer:
             "step": self.step,
             "evaluated": self.evaluated,
             "best": self.best,
-            "nan_steps": self.nan_steps,
             "random": random_state(self.device),
             "recipe": dataclasses.asdict(self.recipe),
             "about": self.about,
         }
-        save_atomically(content, self.folder / LAST, previous=self.folder / PREVIOUS if self.whole else None)
-        self.whole = True
+        keeps = self.saved not in (None, self.step)
+        save_atomically(content, self.folder / LAST, previous=self.folder / PREVIOUS if keeps else None)
+        self.saved = self.step
 
     def load(self, content: dict[str, Any]) -> None:
         recipe = {"assigner": Recipe.assigner} | content["recipe"]  # older runs had no choice
@@ -280,5 +283,4 @@ class Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         self.step, self.evaluated, self.best = content["step"], content["evaluated"], content["best"]
-        self.nan_steps = content.get("nan_steps", 0)  # an older run ended at the first
         set_random_state(content["random"], self.device)
