@@ -125,6 +125,25 @@ def test_a_broken_checkpoint_is_passed_over(saved_twice, capsys, fault):
     assert capsys.readouterr().err == ""
 
 
+def test_a_checkpoint_that_does_not_fit_into_memory_is_not_given_up(saved_twice, monkeypatch):
+    def load(*_, **__):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError, match=rf"{saved_twice}/last\.pt must fit into memory"):
+        last_saved(saved_twice)
+
+
+def test_a_checkpoint_that_is_a_link_keeps_its_file(saved_twice):
+    (saved_twice / "last.pt").replace(saved_twice / "kept.pt")
+    (saved_twice / "last.pt").symlink_to("kept.pt")
+    run = trainer(saved_twice, resume=True)
+    run.step = 3
+    run.save()
+    assert checkpoint(saved_twice)["step"] == 3
+    assert checkpoint(saved_twice, "previous.pt")["step"] == checkpoint(saved_twice, "kept.pt")["step"] == 2
+
+
 def test_two_broken_checkpoints_are_refused(saved_twice):
     flip(saved_twice / "last.pt")
     os.truncate(saved_twice / "previous.pt", 7)

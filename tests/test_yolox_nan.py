@@ -74,6 +74,15 @@ def test_skipped_steps_are_counted_and_too_many_end_the_run(tmp_path, capsys):
     assert equal(left["model"], run.model.state_dict())
 
 
+def test_no_checkpoint_is_written_while_steps_are_skipped(tmp_path):
+    """The update before may have ruined the weights; step 4 ends an epoch, and is saved twice."""
+    run = trainer(tmp_path, max_nan_steps=4, save_every=1)
+    spoil(run, (4, 5, 6, 7), math.nan)
+    with pytest.raises(FloatingPointError, match="at step 8, the last of 4"):
+        run.run(progress=False)
+    assert checkpoint(tmp_path)["step"] == 4 and checkpoint(tmp_path, "previous.pt")["step"] == 3
+
+
 def spoiled_rank(rank, folder):
     """One of two processes; in the second the images of one step are NaN. Under fp16 the first one does not
     see that by itself."""

@@ -121,6 +121,14 @@ def test_drawings_never_overwrite(tmp_path):
     assert own.read_bytes() == before and {*drawings, own.name, "detections.json"} == set(os.listdir(tmp_path / "out"))
 
 
+def test_the_results_never_overwrite_an_image(tmp_path):
+    image = save(tmp_path / "out" / "x.png", 0).rename(tmp_path / "out" / "detections.json")
+    before = image.read_bytes()
+    with pytest.raises(ValueError, match=rf"{image} must not be an input, for it is written"):
+        predict(SeesColours(), [image], tmp_path / "out", **OPTIONS)
+    assert image.read_bytes() == before
+
+
 def test_a_link_in_the_folder_is_not_followed(tmp_path):
     file, other = save(tmp_path / "x.png", 0), tmp_path / "other.png"
     other.write_text("mine")
