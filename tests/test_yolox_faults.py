@@ -79,6 +79,27 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint(tmp_path, monkeypatc
     assert trainer(tmp_path, resume=True).step == 0
 
 
+def test_a_worker_killed_while_a_checkpoint_is_written_is_named(tmp_path, monkeypatch):
+    """Python hears of it by a signal, wherever it is."""
+
+    class Interrupted:
+        def __init__(self, file):
+            self.file, self.left = file, 1_000_000
+
+        def write(self, data):
+            self.left -= len(data)
+            if self.left < 0 <= self.left + len(data):
+                raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+            return self.file.write(data)
+
+    run, write = trainer(tmp_path), torch.save
+    monkeypatch.setattr(torch, "save", lambda content, file: write(content, Interrupted(file)))
+    words = r"yolox-ops: a process that makes batches has died: DataLoader worker \(pid 7"
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+        run.save()
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_read_only_folder_ends_the_run_before_its_first_step(tmp_path, monkeypatch):
     def refuse(path, *_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)

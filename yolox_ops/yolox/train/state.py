@@ -29,8 +29,8 @@ def save_atomically(content: dict[str, Any], path: Path, *, previous: Path | Non
     with written_whole(path, previous=previous) as temporary, temporary.open("w+b") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # "unexpected pos", of a writer that goes on after the error of a full disk
-            if isinstance(error.__context__, OSError):
+        except RuntimeError as error:  # "unexpected pos", of a writer that goes on after a full disk or a killed worker
+            if isinstance(error.__context__, (OSError, RuntimeError)):
                 raise error.__context__ from error
             raise
         seal(file)
