@@ -6,12 +6,20 @@ from contextlib import contextmanager
 
 import torch
 
-from yolox_ops._check import LARGEST_SIDE
+from yolox_ops._check import LARGEST_SIDE, short_repr
 
 
 def positive(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
+    return _integer(text, 1, "a positive integer")
+
+
+def count(text: str) -> int:
+    return _integer(text, 0, "an integer of at least 0")
+
+
+def _integer(text: str, least: int, words: str) -> int:
+    if not text.isdecimal() or len(text) > 9 or int(text) < least:  # more digits are a mistake, whatever they count
+        raise argparse.ArgumentTypeError(f"must be {words}, got {short_repr(text)}")
     return int(text)
 
 

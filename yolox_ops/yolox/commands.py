@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from yolox_ops._arguments import METHODS
-from yolox_ops._options import image_size, needs_extra, positive, printable, told, usable_device
+from yolox_ops._options import count, image_size, needs_extra, positive, printable, told, usable_device
 from yolox_ops._reading import BadFile
 from yolox_ops._table import table
 from yolox_ops.yolox.checkpoint import Settings, open_model
@@ -44,7 +44,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     evaluate.add_argument("--on-bad", choices=("skip", "refuse"), default="skip", help="bad records (default: skip)")
     evaluate.add_argument("--count", type=positive, default=400, help="images of digits (default: %(default)s)")
     evaluate.add_argument("--batch", type=positive, default=8, help="images at once (default: %(default)s)")
-    evaluate.add_argument("--workers", type=int, default=0, help="processes that read images (default: %(default)s)")
+    evaluate.add_argument("--workers", type=count, default=0, help="processes that read images (default: %(default)s)")
     evaluate.add_argument("--amp", action="store_true", help="run the model under autocast")
     evaluate.add_argument(
         "--nms", nargs="+", choices=METHODS, default=METHODS[:3], help=f"(default: {' '.join(METHODS[:3])})"

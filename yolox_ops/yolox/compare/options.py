@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from yolox_ops._options import image_size, positive, usable_device
+from yolox_ops._options import count, image_size, positive, usable_device
 from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.model import MODELS
 
@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
         nargs="+",
-        type=int,
+        type=count,
         default=(0, 1, 2),
         help="of weights, order and images, the same for each assigner (default: 0 1 2)",
     )
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("size", image_size, (160, 160), "SIDE or HEIGHTxWIDTH in pixels, n x 32"),
         ("batch", positive, 8, "images a step"),
         ("lr", float, 0.08, "learning rate at a batch of 64; scaled with the batch"),
-        ("workers", int, 0, "processes that make batches"),
+        ("workers", count, 0, "processes that make batches"),
         ("device", usable_device, "cpu", "such as cuda"),
         ("out", Path, Path("compare"), "folder of the results, and of what is done of them"),
     ):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from yolox_ops._options import image_size, positive, usable_device
+from yolox_ops._options import count, image_size, positive, usable_device
 from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.model import MODELS
 from yolox_ops.yolox.train.recipe import AMP, Recipe
@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with, as it was begun")
     run.add_argument("--weights", type=Path, help="checkpoint to start from, of Megvii or of a run; classes may differ")
     run.add_argument("--device", type=usable_device, default="cpu", help="such as cuda (default: %(default)s)")
-    run.add_argument("--workers", type=int, default=2, help="processes that make batches (default: %(default)s)")
+    run.add_argument("--workers", type=count, default=2, help="processes that make batches (default: %(default)s)")
     run.add_argument(
         "--save-every",
         type=positive,
@@ -58,15 +58,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("epochs", positive, ""),
         ("batch", positive, "images a step, over all processes"),
         ("lr", float, "learning rate at a batch of 64; scaled with the batch"),
-        ("warmup-epochs", int, "at most a quarter of the epochs unless given"),
-        ("no-aug-epochs", int, "the last ones, without mosaic and mixup; at most a quarter unless given"),
+        ("warmup-epochs", count, "at most a quarter of the epochs unless given"),
+        ("no-aug-epochs", count, "the last ones, without mosaic and mixup; at most a quarter unless given"),
         ("weight-decay", float, ""),
         ("clip-norm", float, "cut the gradient to this norm"),
         ("mosaic", float, "probability; None is the model's"),
         ("mixup", float, "probability; None is the model's"),
         ("flip", float, "probability; None is 0 for digits, else the model's"),
         ("eval-every", positive, "epochs"),
-        ("seed", int, ""),
+        ("seed", count, ""),
     ):
         default = getattr(Recipe, name.replace("-", "_"))
         recipe.add_argument(f"--{name}", type=kind, help=f"{text} (default: {default})".strip())
