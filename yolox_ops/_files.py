@@ -5,10 +5,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = ".writing-"  # how the name of a folder begins in which a file is being written
+
+_locks: set[int] = set()  # the descriptors of locks that are held
 
 
 @contextmanager
@@ -36,11 +38,23 @@ def written_whole(path: Path, *, previous: Path | None = None) -> Iterator[Path]
 
 def remove_unfinished(folder: Path) -> None:
     """Removes what killed writers left in a folder. A living one holds a lock, and where a file system has no locks
-    everything counts as living."""
+    everything counts as living. What is no folder has that name from elsewhere, and stays."""
     for left in folder.glob(f"{UNFINISHED}*"):
-        with _lock(left) as dead:
-            if dead:
-                shutil.rmtree(left)
+        if left.is_dir() and not left.is_symlink():
+            with suppress(BlockingIOError), _lock(left) as dead:
+                if dead:
+                    shutil.rmtree(left)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds a folder until the block or the process ends; where a file system has no locks, nothing is held.
+
+    Raises:
+        BlockingIOError: another process holds it, or another block of this one; the error names it.
+    """
+    with _lock(folder):
+        yield
 
 
 @contextmanager
@@ -56,21 +70,38 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _lock(folder: str | Path) -> Iterator[bool]:
-    """Locks a folder until the block or the process ends; whether that was possible."""
+    """Locks a folder until the block or the process ends; whether that was possible. Raises what `held` does."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # its writer was done
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # its writer was done, or it is not ours to open
         yield False
         return
+    _locks.add(descriptor)
+    try:
+        yield _flock(descriptor, folder)
+    finally:
+        if descriptor in _locks:  # it is in no forked child
+            _locks.remove(descriptor)
+            os.close(descriptor)
+
+
+def _let_go() -> None:
+    """In a forked child, such as a loader's worker, which would else hold a lock when its parent is dead."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def _flock(descriptor: int, folder: str | Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        locked = True
-    except OSError:  # somebody else's, or no locks here
-        locked = False
-    try:
-        yield locked
-    finally:
-        os.close(descriptor)
+    except BlockingIOError as error:
+        raise BlockingIOError(error.errno, "another process holds this folder", str(folder)) from error
+    except OSError:  # no locks here
+        return False
+    return True
 
 
 def _keep(path: Path, link: Path, previous: Path) -> None:
