@@ -5,7 +5,9 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolox_ops._arguments import short_repr
 from yolox_ops._files import naming, written_whole
+from yolox_ops._reading import BadFile, read_regular
 
 STEP_COLUMNS = (
     *("step", "epoch", "lr", "total", "box", "obj", "cls", "l1", "positives_per_gt", "seconds_per_step"),
@@ -38,10 +40,25 @@ def shown(value: float) -> str:
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """The rows of a table. A last line without an end, cut off with the process that wrote it, is none."""
-    text = path.read_text()
-    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
-    return [dict(zip(rows[0], map(float, row), strict=True)) for row in rows[1:]]
+    """The rows of a table. A last line without an end, cut off with the process that wrote it, is none.
+
+    Raises:
+        BadFile: it is no table of numbers under names, the first of them "step". OSError: it cannot be read.
+    """
+    try:
+        text = read_regular(path).decode(errors="replace")  # what is no letter is no number either
+    except ValueError as error:
+        raise BadFile(f"{path}: {error}") from error
+    table = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+    try:
+        names = next(table, [])
+        if names[:1] != ["step"]:
+            raise ValueError(f"{short_repr(names)} for the names of columns")
+        return [dict(zip(names, map(float, row), strict=True)) for row in table]
+    except (ValueError, csv.Error) as error:
+        raise BadFile(
+            f"{path} must be a table of a run, step first, got in line {table.line_num or 1}: {error}"
+        ) from error
 
 
 class Log:

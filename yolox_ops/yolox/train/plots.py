@@ -34,7 +34,8 @@ def draw_curves(folder: Path) -> Path:
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
     for axes in (losses, precision):
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     path = folder / "curves.png"
     with written_whole(path) as temporary:
         figure.savefig(temporary)
