@@ -230,7 +230,7 @@ def test_watched():
     ("words", "message"),
     [
         (["--lr", "-1"], "yolox-ops: lr must be at least 0, got -1.0"),
-        (["--seeds", "-1"], "yolox-ops: seed must be at least 0, got -1"),
+        (["--seeds", "-1"], "argument --seeds: must be an integer of at least 0, got '-1'"),
         (["--size", "32"], "yolox-ops: height must be at least 64, got 32"),
         (["--assigners", "atss"], "argument --assigners: invalid choice: 'atss'"),
         (["--threads", "0"], "argument --threads: must be a positive integer, got '0'"),

@@ -90,6 +90,37 @@ def test_names_that_a_terminal_cannot_show(place):
     assert b"1 files were no images" in done.stdout and b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("words", [("info",), ("eval", "x.pt", "--data", "train.json")], ids=["info", "eval"])
+def test_an_output_that_is_full(place, words, buffered):
+    """A process of its own, for Python tries the rest of its output again when it ends."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "yolox_ops", *words]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": buffered}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (1, "yolox-ops: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--workers", "-1"),
+        ("train", "--seed", "9" * 5000),
+        ("eval", "x.pt", "--data", "digits", "--workers", "many"),
+        ("compare-assigners", "--workers", "-1"),
+        ("demo", "--seed", "-1"),
+    ],
+    ids=["train", "seed", "eval", "compare", "demo"],
+)
+def test_numbers_that_are_no_counts(place, words, capsys):
+    before = sorted(os.listdir(place))
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(list(words))
+    said = capsys.readouterr().err
+    assert "must be an integer of at least 0, got '" in said and len(said) < 4000
+    assert sorted(os.listdir(place)) == before
+
+
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "open"}
 CHANGES |= {"os.chown", "os.utime"}
 SYSTEM = ("/dev/", "/proc/")

@@ -2,10 +2,13 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 from yolox_ops import build_info, demo
+from yolox_ops._options import told
+from yolox_ops._reading import BadFile
 from yolox_ops.yolox import commands as detector
 
 
@@ -18,7 +21,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal has no letter for
-    return args.run(args)
+    try:
+        with told((BadFile, OSError)):
+            return args.run(args)
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            # What is left to be written would be tried again, and complained of by Python itself.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(f"yolox-ops: {error}") from error
 
 
 def register_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

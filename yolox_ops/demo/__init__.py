@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from yolox_ops._options import needs_extra, positive, usable_device
+from yolox_ops._options import count, needs_extra, positive, usable_device
 from yolox_ops.yolox.commands import TRAIN_EXTRA
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     demo = commands.add_parser("demo", help="train a detector of handwritten digits and look at what it does")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder of the run (default: %(default)s)")
-    demo.add_argument("--seed", type=int, default=0, help="another seed, other images (default: %(default)s)")
+    demo.add_argument("--seed", type=count, default=0, help="another seed, other images (default: %(default)s)")
     demo.add_argument("--epochs", type=positive, default=8, help="(default: %(default)s)")
     demo.add_argument("--count", type=positive, default=2000, help="images in an epoch (default: %(default)s)")
     demo.add_argument("--val-count", type=positive, default=400, help="images to evaluate on (default: %(default)s)")

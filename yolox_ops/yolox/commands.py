@@ -6,7 +6,6 @@ from pathlib import Path
 
 from yolox_ops._arguments import METHODS
 from yolox_ops._options import count, image_size, needs_extra, positive, printable, told, usable_device
-from yolox_ops._reading import BadFile
 from yolox_ops._table import table
 from yolox_ops.yolox.checkpoint import Settings, open_model
 from yolox_ops.yolox.compare import options as compare_options
@@ -102,8 +101,7 @@ def opened(args: argparse.Namespace) -> tuple[YOLOX, Settings]:
 def run_train(args: argparse.Namespace) -> int:
     with needs_extra("training", "train", TRAIN_EXTRA):
         from yolox_ops.yolox.train.command import run
-    with told((BadFile,)):
-        return run(args)
+    return run(args)
 
 
 def run_compare(args: argparse.Namespace) -> int:
