@@ -47,13 +47,13 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
             raise
         if "allocate memory" in str(error):  # a RuntimeError of torch's
             raise MemoryError(f"{path} must fit into memory") from error
-        fact = f"{type(error).__name__}: {_line(error)}"
+        fact = f"{type(error).__name__}: {_line(error)}".removesuffix(": ")
         raise ValueError(f"{path} must be a whole file of torch.save, got {fact}") from error
 
 
 def _line(error: Exception) -> str:
-    """What torch says, without its advice to load the file with code and all."""
-    return str(error).strip().partition("\n")[0].partition(" In PyTorch 2.6")[0]
+    """What torch says, without its guesses and its advice to load the file with code and all."""
+    return re.split(r"\n| In PyTorch 2\.6|\. This is an internal miniz error", str(error).strip(), maxsplit=1)[0]
 
 
 def seal(file: BinaryIO) -> None:
