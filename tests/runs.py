@@ -10,6 +10,7 @@ import torch
 from yolox_ops.yolox.data.digits import Digits
 from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.yolox.train.state import last_saved
 from yolox_ops.yolox.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -24,12 +25,15 @@ RECIPE = Recipe(
 )
 
 
-def trainer(folder: Path, recipe: Recipe = RECIPE, ranks: Ranks | None = None, **options) -> Trainer:
+def trainer(
+    folder: Path, recipe: Recipe = RECIPE, ranks: Ranks | None = None, *, resume: bool = False, **options
+) -> Trainer:
     """One for `RECIPE`'s data, in this process, which is alone unless `ranks` says otherwise."""
     size = {"height": recipe.height, "width": recipe.width}
     train, val = Digits("train", images=16, **size), Digits("val", images=4, **size)
     ranks = ranks or Ranks(0, 1, torch.device("cpu"))
-    return Trainer(recipe, train, val, folder, ranks=ranks, workers=0, **options)
+    saved = last_saved(folder) if resume else None
+    return Trainer(recipe, train, val, folder, ranks=ranks, workers=0, resume=saved, **options)
 
 
 def train(folder: Path, *words: str, ranks: int = 0, **options) -> subprocess.Popen:

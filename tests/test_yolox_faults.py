@@ -13,6 +13,7 @@ import torch
 from runs import RECIPE, checkpoint, trainer
 
 from yolox_ops import simota
+from yolox_ops.cli import main
 from yolox_ops.yolox.train import command
 from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import Table, read
@@ -73,7 +74,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint(tmp_path, monkeypatc
         monkeypatch.setattr(os, what, full)
     run.step = 1
     words = rf"yolox-ops: .*No space left on device: '{tmp_path}/last.pt'\n--resume {tmp_path} goes on from the last"
-    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         run.save()
     assert (tmp_path / "last.pt").read_bytes() == before and os.listdir(tmp_path) == ["last.pt"]
     assert trainer(tmp_path, resume=True).step == 0
@@ -95,7 +96,7 @@ def test_a_worker_killed_while_a_checkpoint_is_written_is_named(tmp_path, monkey
     run, write = trainer(tmp_path), torch.save
     monkeypatch.setattr(torch, "save", lambda content, file: write(content, Interrupted(file)))
     words = r"yolox-ops: a process that makes batches has died: DataLoader worker \(pid 7"
-    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         run.save()
     assert os.listdir(tmp_path) == []
 
@@ -107,7 +108,7 @@ def test_a_read_only_folder_ends_the_run_before_its_first_step(tmp_path, monkeyp
     run = trainer(tmp_path)
     monkeypatch.setattr(os, "mkdir", refuse)
     words = rf"Read-only file system: '{tmp_path}/steps.csv'\n{tmp_path} has no checkpoint yet"
-    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         run.run(progress=False)
     assert run.step == 0 and os.listdir(tmp_path) == []
 
@@ -135,23 +136,48 @@ def test_a_killed_worker_ends_the_run_and_it_goes_on(tmp_path):
             multiprocessing.active_children()[0].kill()
         return simota(*scene)
 
-    run.assigner = assigner
+    run.learner.assigner = assigner
     words = rf"yolox-ops: a process that makes batches has died: DataLoader worker \(pid.*\n--resume {tmp_path} goes on"
     began = time.monotonic()
-    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         run.run(progress=False)
     assert time.monotonic() - began < 30 and multiprocessing.active_children() == []
     again = trainer(tmp_path, resume=True)
     assert again.step >= 2
     batches = train_loader(again.train_set, RECIPE, Plan(RECIPE, 16, start=again.step), workers=0, device=ALONE.device)
-    again.one_step(again.model, next(iter(batches)))
-    assert again.nan_steps == 0
+    again.one_step(again.learner.model, next(iter(batches)))
+    assert again.learner.nan_steps == 0
 
 
 def test_ctrl_c_is_said_in_a_line(tmp_path):
     words = rf"^yolox-ops: interrupted\n{tmp_path} has no checkpoint yet$"
-    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         raise KeyboardInterrupt
+
+
+def test_a_rank_lost_before_the_first_step(tmp_path, monkeypatch):
+    def lost(*_):
+        raise RuntimeError("[pair.cc:547] gloo: Connection closed by peer")
+
+    trainer(tmp_path).save()
+    monkeypatch.setattr(Ranks, "agree", lost)
+    words = rf"^yolox-ops: another process of the run has ended, .* by peer\n--resume {tmp_path} goes on from the last"
+    with pytest.raises(SystemExit, match=words):
+        main(["train", "--resume", str(tmp_path), "--no-progress"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("of NumPy"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_step_that_memory_does_not_hold(tmp_path, error):
+    words = rf"^yolox-ops: a step must fit into memory; --batch and --size say .*\n{tmp_path} has no checkpoint yet$"
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
+        raise error
 
 
 def test_a_killed_rank_ends_the_others_and_they_go_on(tmp_path):

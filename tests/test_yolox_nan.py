@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import multiprocessing
+import time
 
 import pytest
 import torch
@@ -14,13 +15,14 @@ from yolox_ops.yolox.train import command
 from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.ranks import Ranks
+from yolox_ops.yolox.train.skips import give_up
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 def spoil(run, steps, factor):
     """From outside: images of some steps become NaN or huge."""
-    run.model.register_forward_pre_hook(
+    run.learner.model.register_forward_pre_hook(
         lambda module, args: (args[0] * factor, *args[1:]) if run.step in steps else args
     )
 
@@ -29,15 +31,17 @@ def spoil(run, steps, factor):
 def test_steps_that_are_not_finite_are_skipped(tmp_path, amp, factor):
     """With 1e30 the loss is finite and its gradient is not."""
     run = trainer(tmp_path, dataclasses.replace(RECIPE, amp=amp, clip_norm=1.0), max_nan_steps=3)
-    run.scaler = torch.amp.GradScaler("cpu", init_scale=16.0, enabled=amp == "fp16")
+    run.learner.scaler = torch.amp.GradScaler("cpu", init_scale=16.0, enabled=amp == "fp16")
     spoil(run, (1, 2), factor)
     batches = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=ALONE.device)
     seen = []
     for run.step, batch in zip(range(4), batches, strict=False):
-        run.one_step(run.model, batch)
-        state = [*run.model.state_dict().values(), *run.average.state_dict().values()]
-        momentum = [buffer["momentum_buffer"] for buffer in run.optimizer.state.values()]
-        seen.append((run.nan_steps, run.scaler.get_scale(), [value.clone() for value in (*state, *momentum)]))
+        run.one_step(run.learner.model, batch)
+        state = [*run.learner.model.state_dict().values(), *run.learner.average.state_dict().values()]
+        momentum = [buffer["momentum_buffer"] for buffer in run.learner.optimizer.state.values()]
+        seen.append(
+            (run.learner.nan_steps, run.learner.scaler.get_scale(), [value.clone() for value in (*state, *momentum)])
+        )
     assert [nan_steps for nan_steps, *_ in seen] == [0, 1, 2, 0] and len({scale for _, scale, _ in seen}) == 1
     assert equal(seen[0][2], seen[2][2]) and not equal(seen[2][2], seen[3][2])
     assert all(value.isfinite().all() for value in seen[3][2])
@@ -45,19 +49,19 @@ def test_steps_that_are_not_finite_are_skipped(tmp_path, amp, factor):
 
 def test_a_scale_that_is_too_high_is_the_scalers_matter(tmp_path):
     run = trainer(tmp_path, dataclasses.replace(RECIPE, amp="fp16"))
-    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    run.learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
     (batch, *_) = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=ALONE.device)
-    before = [p.clone() for p in run.model.parameters()]
-    run.one_step(run.model, batch)
-    assert run.nan_steps == 0 and run.scaler.get_scale() == 2.0**119
-    assert all(torch.equal(p, old) for p, old in zip(run.model.parameters(), before, strict=True))
+    before = [p.clone() for p in run.learner.model.parameters()]
+    run.one_step(run.learner.model, batch)
+    assert run.learner.nan_steps == 0 and run.learner.scaler.get_scale() == 2.0**119
+    assert all(torch.equal(p, old) for p, old in zip(run.learner.model.parameters(), before, strict=True))
 
 
 def test_skipped_steps_are_counted_and_too_many_end_the_run(tmp_path, capsys):
     run = trainer(tmp_path, max_nan_steps=3)
     spoil(run, (1, 2, 4, 5, 6), math.inf)
     words = rf"must be finite, got total nan, .* at step 7, the last of 3 .* are in {tmp_path}/nan_batch_0\.pt"
-    with pytest.raises(SystemExit, match=words), command.ended(tmp_path, ALONE):
+    with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         run.run(progress=False)
     assert [(row["step"], row["skipped"]) for row in read(tmp_path / "steps.csv")] == [(4, 2), (7, 3)]
     assert math.isfinite(read(tmp_path / "steps.csv")[0]["total"])
@@ -70,8 +74,8 @@ def test_skipped_steps_are_counted_and_too_many_end_the_run(tmp_path, capsys):
     batch = next(batches)
     assert torch.equal(left["images"], batch.images) and equal(left["targets"], batch.targets._asdict())
     resumed = trainer(tmp_path, resume=True)
-    assert (resumed.step, resumed.nan_steps) == (4, 0)
-    assert equal(left["model"], run.model.state_dict())
+    assert (resumed.step, resumed.learner.nan_steps) == (4, 0)
+    assert equal(left["model"], run.learner.model.state_dict())
 
 
 def test_no_checkpoint_is_written_while_steps_are_skipped(tmp_path):
@@ -85,22 +89,31 @@ def test_no_checkpoint_is_written_while_steps_are_skipped(tmp_path):
 
 def spoiled_rank(rank, folder):
     """One of two processes; in the second the images of one step are NaN. Under fp16 the first one does not
-    see that by itself."""
+    see that by itself. Then both give up, the second later; and go on from checkpoints of two steps."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     run = trainer(folder, dataclasses.replace(RECIPE, amp="fp16"), Ranks(rank, 2, ALONE.device))
-    run.scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
+    run.learner.scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
     if rank:
         spoil(run, (1,), math.nan)
-    parallel, skipped = run.ranks.parallel(run.model), []
+    parallel, skipped = run.ranks.parallel(run.learner.model), []
     batches = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16, rank=rank, ranks=2), workers=0, device=ALONE.device)
     for run.step, batch in zip(range(3), batches, strict=False):
         run.one_step(parallel, batch)
-        skipped.append(run.nan_steps)
-    weights = {name: value.detach() for name, value in run.model.named_parameters()}
+        skipped.append(run.learner.nan_steps)
+    weights = {name: value.detach() for name, value in run.learner.model.named_parameters()}
     torch.save({"weights": weights, "skipped": skipped}, folder / f"{rank}.pt")
+
+    time.sleep(rank)
+    with pytest.raises(FloatingPointError, match=rf"the weights are in {folder}/nan_batch_{rank}\.pt$"):
+        give_up(folder, run.ranks, batch, torch.zeros(7), run.facts())
+    assert all((folder / f"nan_batch_{other}.pt").exists() for other in range(2))  # with the first end the others
+
+    other = trainer(folder / f"run{rank}")
+    other.step = 3 + rank
+    other.save()
     with pytest.raises(ValueError, match=r"^step must be the same in all processes, got \[3, 4\]$"):
-        run.ranks.agree("step", 3 + rank)
+        trainer(folder / f"run{rank}", ranks=run.ranks, resume=True)
     dist.destroy_process_group()
 
 

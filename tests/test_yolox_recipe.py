@@ -181,7 +181,7 @@ def test_last_epochs():
     ("options", "error", "words"),
     [
         ({"model": "yolov9"}, ValueError, "model must be one of"),
-        ({"height": 100}, ValueError, "height and width must be multiples of 32, got 100 x 640"),
+        ({"height": 100}, ValueError, "height and width must be multiples of 32 up to 8192, got 100 x 640"),
         ({"batch": 0}, ValueError, "batch must be at least 1, got 0"),
         ({"epochs": 2.5}, TypeError, "epochs must be an integer, got 2.5"),
         ({"epochs": 10}, ValueError, "warmup_epochs and no_aug_epochs must fit into epochs, got 5 and 15 of 10"),

@@ -57,7 +57,7 @@ def evaluating_rank(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     run = trainer(folder, ranks=Ranks(rank, 2, torch.device("cpu")))
     with torch.no_grad():
-        for value in run.average.module.state_dict().values():
+        for value in run.learner.average.module.state_dict().values():
             value += rank
     seen, truth = [], run.val_set.coco()
     read = type(run.val_set).__getitem__
@@ -65,14 +65,14 @@ def evaluating_rank(rank, folder):
         patch.setattr(type(run.val_set), "__getitem__", lambda data, i: seen.append(i) or read(data, i))
         patch.setattr(type(run.val_set), "coco", lambda data: truth)  # which draws every image
         assert (run.evaluate() is None) == (rank == 1)
-    torch.save({"weights": run.average.module.state_dict(), "seen": seen}, folder / f"{rank}.pt")
+    torch.save({"weights": run.learner.average.module.state_dict(), "seen": seen}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_processes_share_an_evaluation(tmp_path):
     mp.spawn(evaluating_rank, (tmp_path,), nprocs=2)
     first, second = (checkpoint(tmp_path, f"{rank}.pt") for rank in range(2))
-    assert equal(first["weights"], trainer(tmp_path).average.module.state_dict())
+    assert equal(first["weights"], trainer(tmp_path).learner.average.module.state_dict())
     assert equal(first["weights"], second["weights"])
     assert (first["seen"], second["seen"]) == ([0, 2], [1, 3])
 

@@ -29,7 +29,7 @@ def test_steps_are_the_textbooks(tmp_path):
     speed = {name: torch.zeros_like(p) for name, p in mine.named_parameters()}
     average = None
     for step, batch in zip(range(3), batches, strict=False):
-        mine.load_state_dict(run.model.state_dict())  # rounding may turn an assignment, and then the steps part
+        mine.load_state_dict(run.learner.model.state_dict())  # rounding may turn an assignment, and then the steps part
         images = batch.images.to(torch.float32, memory_format=torch.channels_last)
         total = mine(images, batch.targets).total
         gradients = torch.autograd.grad(total, list(mine.parameters()))
@@ -39,16 +39,16 @@ def test_steps_are_the_textbooks(tmp_path):
                 gradient = gradient + (5e-4 * p if p.dim() > 1 else 0)
                 speed[name] = 0.9 * speed[name] + gradient
                 p -= lr * (gradient + 0.9 * speed[name])
-        sums = run.one_step(run.model, batch)
+        sums = run.one_step(run.learner.model, batch)
         run.step += 1
         torch.testing.assert_close(sums[0], total.detach())
         assert sums[6] == batch.targets.num_gts.sum() > 0
-        for name, value in run.model.state_dict().items():
+        for name, value in run.learner.model.state_dict().items():
             torch.testing.assert_close(value, mine.state_dict()[name], rtol=1e-5, atol=1e-6)
-        weights = {name: value.detach().clone() for name, value in run.model.named_parameters()}
+        weights = {name: value.detach().clone() for name, value in run.learner.model.named_parameters()}
         kept = 0.9998 * (1 - math.exp(-(step + 1) / 2000)) if step else 0
         average = {name: kept * (average or weights)[name] + (1 - kept) * now for name, now in weights.items()}
-        for name, value in run.average.module.named_parameters():
+        for name, value in run.learner.average.module.named_parameters():
             torch.testing.assert_close(value, average[name], rtol=1e-5, atol=1e-6)
 
 
@@ -105,15 +105,15 @@ def test_frozen_norms_and_clipping(tmp_path, scale):
     run = trainer(
         tmp_path, dataclasses.replace(RECIPE, freeze_norm=True, clip_norm=0.5, momentum=0.0, weight_decay=0.0)
     )
-    run.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-    run.set_mode()
+    run.learner.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    run.learner.set_mode()
     (batch, *_) = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=torch.device("cpu"))
-    before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    run.one_step(run.model, batch)
-    after = run.model.state_dict()
+    before = {name: value.clone() for name, value in run.learner.model.state_dict().items()}
+    run.one_step(run.learner.model, batch)
+    after = run.learner.model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before if "running" in name or "tracked" in name)
-    lr = run.optimizer.param_groups[0]["lr"]
-    moved = sum((after[name] - before[name]).square().sum() for name, _ in run.model.named_parameters()).sqrt()
+    lr = run.learner.optimizer.param_groups[0]["lr"]
+    moved = sum((after[name] - before[name]).square().sum() for name, _ in run.learner.model.named_parameters()).sqrt()
     assert moved == pytest.approx(0.5 * lr, rel=1e-2)
 
 
@@ -122,24 +122,27 @@ def test_half_precision(tmp_path, amp):
     """The losses of float32 but for rounding, and weights in float32."""
     full, half = trainer(tmp_path), trainer(tmp_path, dataclasses.replace(RECIPE, amp=amp))
     (batch, *_) = train_loader(full.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=torch.device("cpu"))
-    before = [p.clone() for p in half.model.parameters()]
+    before = [p.clone() for p in half.learner.model.parameters()]
     torch.testing.assert_close(
-        half.one_step(half.model, batch)[0], full.one_step(full.model, batch)[0], rtol=0.03, atol=0
+        half.one_step(half.learner.model, batch)[0], full.one_step(full.learner.model, batch)[0], rtol=0.03, atol=0
     )
-    assert half.scaler.is_enabled() == (amp == "fp16")
+    assert half.learner.scaler.is_enabled() == (amp == "fp16")
     for _ in range(12):  # the scale of fp16 begins too high, and such steps change nothing
-        half.one_step(half.model, batch)
-    assert all(p.dtype == torch.float32 for p in half.model.parameters())
-    assert any(not torch.equal(p, old) for p, old in zip(half.model.parameters(), before, strict=True))
+        half.one_step(half.learner.model, batch)
+    assert all(p.dtype == torch.float32 for p in half.learner.model.parameters())
+    assert any(not torch.equal(p, old) for p, old in zip(half.learner.model.parameters(), before, strict=True))
 
 
 def test_the_scale_of_fp16_is_resumed(tmp_path):
     recipe = dataclasses.replace(RECIPE, amp="fp16")
     run = trainer(tmp_path, recipe)
-    run.scaler.load_state_dict(run.scaler.state_dict() | {"scale": 32.0, "_growth_tracker": 5})
+    run.learner.scaler.load_state_dict(run.learner.scaler.state_dict() | {"scale": 32.0, "_growth_tracker": 5})
     run.save()
     resumed = trainer(tmp_path, recipe, resume=True)
-    assert resumed.scaler.state_dict() == run.scaler.state_dict() and resumed.scaler.get_scale() == 32
+    assert (
+        resumed.learner.scaler.state_dict() == run.learner.scaler.state_dict()
+        and resumed.learner.scaler.get_scale() == 32
+    )
 
 
 def test_the_assigner_is_used(tmp_path):
@@ -158,18 +161,18 @@ def test_a_resumed_run_keeps_its_assigner(tmp_path):
     recipe = dataclasses.replace(RECIPE, assigner="center")
     run = trainer(tmp_path, recipe, about=DATA | {"count": 16, "val_count": 4})
     (batch, *_) = train_loader(run.train_set, recipe, Plan(recipe, 16), workers=0, device=torch.device("cpu"))
-    *_, positives, objects = run.one_step(run.model, batch).tolist()
+    *_, positives, objects = run.one_step(run.learner.model, batch).tolist()
     assert 0 < positives <= objects
     run.save()
 
     def resume():
         return command.resumed({"resume": tmp_path}, run.ranks, {"workers": 0, "save_every": None})
 
-    assert resume().assigner is center and resume().recipe == recipe
+    assert resume().learner.assigner is center and resume().recipe == recipe
     saved = checkpoint(tmp_path)
     del saved["recipe"]["assigner"]  # as a run was kept that could have no other
     torch.save(saved, tmp_path / "last.pt")
-    assert resume().assigner is simota
+    assert resume().learner.assigner is simota
     with pytest.raises(ValueError, match=r"last\.pt must be of this recipe"):
         trainer(tmp_path, recipe, resume=True)
 

@@ -38,7 +38,7 @@ def run(out: Path, *, seed: int, device: str, epochs: int, count: int, val_count
     by_objects = sorted(map(train.__getitem__, range(min(16, count))), key=lambda sample: len(sample.labels))
     batch = collate([*by_objects[:-4:-1], by_objects[0]])  # three crowded images, and an empty one if there is one
     with torch.no_grad():
-        predictions = trainer.model.eval().raw(batch.images.to(device, torch.float32))
+        predictions = trainer.learner.model.eval().raw(batch.images.to(device, torch.float32))
     show_assignment(batch, predictions, out / "assign.png")
     print()
 

@@ -32,7 +32,14 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module, *, replace_classe
         ValueError: what read_checkpoint raises, the file holds no state dict, or its names or shapes are not those of
             the model, or are not dense and real. OSError: the file cannot be read.
     """
-    return _load(path, _state(path, read_checkpoint(path)), model, replace_classes)
+    return load_weights(path, read_checkpoint(path), model, replace_classes=replace_classes)
+
+
+def load_weights(
+    path: str | os.PathLike, content: Any, model: nn.Module, *, replace_classes: bool = False
+) -> list[str]:
+    """load_checkpoint of what was read; `path` is for errors."""
+    return _load(path, _state(path, content), model, replace_classes)
 
 
 class Settings(NamedTuple):
@@ -138,13 +145,13 @@ def _state(path: str | os.PathLike, content: Any) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ValueError(f'{path} must hold a state dict, alone or under "model", got {_describe(content)}')
-    odd = [name for name, value in state.items() if not _is_dense(value)]
+    odd = [name for name, value in state.items() if not is_dense(value)]
     if odd:
         raise ValueError(f"{path} must hold dense tensors of real numbers, got {_list(odd)}")
     return state
 
 
-def _is_dense(value: Tensor) -> bool:
+def is_dense(value: Tensor) -> bool:
     odd = value.is_meta or value.is_quantized or value.is_nested or value.is_complex()
     return value.layout == torch.strided and not odd
 

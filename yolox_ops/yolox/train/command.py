@@ -1,6 +1,7 @@
 """`yolox-ops train`: from the words of the command line to a run."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Any
 
 from torch import distributed as dist
 
+from yolox_ops._check import short_repr
 from yolox_ops._options import told
 from yolox_ops.yolox.checkpoint import load_checkpoint
 from yolox_ops.yolox.data.open import open_dataset
 from yolox_ops.yolox.model import input_size
 from yolox_ops.yolox.train.plots import draw_curves
-from yolox_ops.yolox.train.ranks import Ranks, joined
+from yolox_ops.yolox.train.ranks import Ranks, joined, who
 from yolox_ops.yolox.train.recipe import Recipe
-from yolox_ops.yolox.train.state import LAST, PREVIOUS, last_saved
+from yolox_ops.yolox.train.state import LAST, PREVIOUS, Saved, last_saved
 from yolox_ops.yolox.train.trainer import Trainer
 
 DATA = {
@@ -28,10 +30,13 @@ DATA = {
     "val_count": 400,
 }
 HERE = ("device", "workers", "save_every", "progress", "max_nan_steps")  # of this start, not of the run
-# What is in the errors of torch, which have no type of their own.
+FULL = "a step must fit into memory; --batch and --size say how large it is"
+# What is in the errors of torch, most of which have no type of their own.
 FATES = {
     "DataLoader worker": "a process that makes batches has died",
     "gloo": "another process of the run has ended, or cannot be reached",
+    "out of memory": FULL,  # a GPU's
+    "can't allocate memory": FULL,
 }
 
 
@@ -45,29 +50,30 @@ def run(args: argparse.Namespace) -> int:
     del given["run"]
     here = {name: given.pop(name) for name in HERE}
     progress = here.pop("progress")
-    with joined(here.pop("device")) as ranks:
+    folder = given.get("resume") or given.get("out", Path("run"))
+    with ended(folder), joined(here.pop("device")) as ranks:
         with told():
             trainer = resumed(given, ranks, here) if given.get("resume") else begun(given, ranks, here)
-        with ended(trainer.folder, ranks):
-            trainer.run(progress=progress)
-            if ranks.first:
-                print(f"wrote {draw_curves(trainer.folder)}")
+        trainer.run(progress=progress)
+        if ranks.first:
+            print(f"wrote {draw_curves(folder)}")
     return 0
 
 
 @contextmanager
-def ended(folder: Path, ranks: Ranks) -> Iterator[None]:
+def ended(folder: Path) -> Iterator[None]:
     try:
         yield
     except FloatingPointError as error:  # which going on would meet again
         raise SystemExit(f"yolox-ops: {error}") from error
     except (OSError, dist.DistError) as error:
         raise SystemExit(f"yolox-ops: {error}\n{way_on(folder)}") from error
+    except MemoryError as error:
+        raise SystemExit(f"yolox-ops: {who()}{FULL}: {error}\n{way_on(folder)}") from error
     except RuntimeError as error:
         for words, fate in FATES.items():
             if words in str(error):
-                who = f"process {ranks.rank} of {ranks.ranks}: " if ranks.ranks > 1 else ""
-                raise SystemExit(f"yolox-ops: {who}{fate}: {error}\n{way_on(folder)}") from error
+                raise SystemExit(f"yolox-ops: {who()}{fate}: {error}\n{way_on(folder)}") from error
         raise
     except KeyboardInterrupt as error:
         raise SystemExit(f"yolox-ops: interrupted\n{way_on(folder)}") from error
@@ -78,7 +84,7 @@ def way_on(folder: Path) -> str:
 
 
 def saved(folder: Path) -> bool:
-    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+    return os.path.lexists(folder / LAST) or os.path.lexists(folder / PREVIOUS)  # a link to nowhere, too, was a run
 
 
 def begun(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Trainer:
@@ -89,9 +95,9 @@ def begun(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Trainer:
     data = DATA | {name: given.pop(name) for name in DATA if name in given}
     start = given.pop("weights", None)
     recipe = recipe_of(given, digits=data["data"] == "digits")
-    trainer = trainer_of(recipe, data, folder, ranks, here, resume=False)
+    trainer = trainer_of(recipe, data, folder, ranks, here)
     if start is not None:
-        left = load_checkpoint(start, trainer.model, replace_classes=True)
+        left = load_checkpoint(start, trainer.learner.model, replace_classes=True)
         if ranks.first and left:
             print(f"{start} is of other classes: {', '.join(left)} start anew")
     return trainer
@@ -105,12 +111,30 @@ def resumed(given: dict[str, Any], ranks: Ranks, here: dict[str, Any]) -> Traine
         raise SystemExit(f"--resume takes the run as it was begun, without {options}")
     if not saved(folder):
         raise SystemExit(f"{folder} holds no last.pt to go on from")
-    content = last_saved(folder).content
-    return trainer_of(Recipe(**content["recipe"]), content["about"], folder, ranks, here, resume=True)
+    last = last_saved(folder)
+    return trainer_of(last.recipe, data_of(last), folder, ranks, here, resume=last)
+
+
+def data_of(saved: Saved) -> dict[str, Any]:
+    """What a checkpoint says of its data, in the words of the command line."""
+    about = saved.content["about"]
+    data = {name: about.get(name, default) for name, default in DATA.items()}
+    for name, value in data.items():
+        kind = int if name in ("count", "val_count") else str
+        if type(value) is not kind and (value is not None or DATA[name] is not None):
+            raise ValueError(
+                f"{name} of the data in {saved.path} must be of type {kind.__name__}, got {short_repr(value)}"
+            )
+    return data
 
 
 def trainer_of(
-    recipe: Recipe, data: dict[str, Any], folder: Path, ranks: Ranks, here: dict[str, Any], *, resume: bool
+    recipe: Recipe,
+    data: dict[str, Any],
+    folder: Path,
+    ranks: Ranks,
+    here: dict[str, Any],
+    resume: Saved | None = None,
 ) -> Trainer:
     size: dict[str, Any] = {"height": recipe.height, "width": recipe.width}
     if data["data"] != "digits" and data["val_data"] is None:

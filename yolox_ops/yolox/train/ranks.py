@@ -54,6 +54,12 @@ class Ranks(NamedTuple):
         return nn.parallel.DistributedDataParallel(module) if self.ranks > 1 else module
 
 
+def who() -> str:
+    """How an error begins where there are many processes."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    return f"process {os.environ.get('RANK')} of {ranks}: " if ranks != "1" else ""
+
+
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """Joins the processes that torchrun started; "cuda" becomes each one's own GPU. Without torchrun there is one."""

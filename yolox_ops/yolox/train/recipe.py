@@ -6,11 +6,20 @@ import math
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import check_at_least, check_between, check_choice, check_count, check_positive
+from yolox_ops._check import (
+    LARGEST_SIDE,
+    check_at_least,
+    check_between,
+    check_choice,
+    check_count,
+    check_positive,
+    short_repr,
+)
 from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.model import MODELS, SMALL
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+LARGEST_BATCH = 2**16  # images; a mistake beyond
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
@@ -72,8 +81,11 @@ class Recipe:
             check_count(name, getattr(self, name), 1)
         for name in ("warmup_epochs", "no_aug_epochs", "seed"):
             check_count(name, getattr(self, name), 0)
-        if self.height % 32 or self.width % 32:
-            raise ValueError(f"height and width must be multiples of 32, got {self.height} x {self.width}")
+        if any(side % 32 or side > LARGEST_SIDE for side in (self.height, self.width)):
+            sides = f"{short_repr(self.height)} x {short_repr(self.width)}"
+            raise ValueError(f"height and width must be multiples of 32 up to {LARGEST_SIDE}, got {sides}")
+        if self.batch > LARGEST_BATCH:
+            raise ValueError(f"batch must be at most {LARGEST_BATCH}, got {self.batch}")
         if self.warmup_epochs + self.no_aug_epochs > self.epochs:
             spans = f"{self.warmup_epochs} and {self.no_aug_epochs} of {self.epochs}"
             raise ValueError(f"warmup_epochs and no_aug_epochs must fit into epochs, got {spans}")

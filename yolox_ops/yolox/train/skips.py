@@ -12,16 +12,32 @@ from yolox_ops.yolox.train.ranks import Ranks
 from yolox_ops.yolox.train.state import save_atomically
 
 
-def finite(total: Tensor, model: nn.Module, scaler: torch.amp.GradScaler, ranks: Ranks) -> bool:
-    """Whether loss and gradient are, in every process, for all must do a step or none. The host waits for the device.
+class Guard:
+    """Tells whether a step is one, and takes back what its forward pass did to the norms' statistics."""
 
-    A scaler that is in use skips gradients by itself and lowers its scale, so that the loss alone counts here.
-    """
-    bad = ~total.detach().isfinite()
-    if not scaler.is_enabled():
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        bad |= ~nn.utils.get_total_norm(gradients).isfinite()
-    return not ranks.sum(bad.float()).item()
+    def __init__(self, model: nn.Module, ranks: Ranks) -> None:
+        # Listed once, for to walk through the modules takes longer than all that is done with the tensors.
+        self.parameters, self.buffers, self.ranks = list(model.parameters()), list(model.buffers()), ranks
+        self.kept = [buffer.clone() for buffer in self.buffers]
+
+    def keep(self) -> None:
+        """To be called before the forward pass."""
+        torch._foreach_copy_(self.kept, self.buffers)
+
+    def undo(self) -> None:
+        torch._foreach_copy_(self.buffers, self.kept)
+
+    def finite(self, total: Tensor, scaler: torch.amp.GradScaler) -> bool:
+        """Whether loss and gradient are, in every process, for all must do a step or none. The host waits for the
+        device.
+
+        A scaler that is in use skips gradients by itself and lowers its scale, so that the loss alone counts here.
+        """
+        bad = ~total.detach().isfinite()
+        if not scaler.is_enabled():
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            bad |= ~nn.utils.get_total_norm(gradients).isfinite()
+        return not self.ranks.sum(bad.float()).item()
 
 
 def named(sums: Tensor) -> str:

@@ -1,5 +1,6 @@
 """The run's checkpoint: everything that training goes on from."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,11 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from yolox_ops._check import short_repr
 from yolox_ops._files import written_whole
 from yolox_ops.yolox.checkpoint_file import read_checkpoint, seal
+from yolox_ops.yolox.train.recipe import Recipe
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
-NEEDED = {"model", "raw", "optimizer", "scaler", "averaged", "step", "evaluated", "best", "random", "recipe", "about"}
+NEEDED: dict[str, type] = {name: dict for name in ("model", "raw", "optimizer", "scaler", "random", "recipe", "about")}
+NEEDED |= {"averaged": int, "step": int, "evaluated": int, "best": float}
 
 
 def save_atomically(content: dict[str, Any], path: Path, *, previous: Path | None = None) -> None:
@@ -42,11 +46,15 @@ class Saved(NamedTuple):
     """What training goes on from.
 
     Attributes:
-        content: of last.pt, or else of previous.pt.
+        path: of last.pt, or else of previous.pt.
+        content: of that file.
+        recipe: of that run.
         complaint: why it is not last.pt, with the names of both files; "" if it is.
     """
 
+    path: Path
     content: dict[str, Any]
+    recipe: Recipe
     complaint: str
 
 
@@ -59,24 +67,36 @@ def last_saved(folder: Path) -> Saved:
     """
     last, previous = folder / LAST, folder / PREVIOUS
     try:
-        return Saved(_read(last), "")
+        return _read(last)
     except (FileNotFoundError, ValueError) as error:  # another error may be gone the next time: last.pt is not given up
         if not previous.exists():
             raise
         fault = str(error)
     try:
-        content = _read(previous)
+        saved = _read(previous)
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} must hold a whole {LAST} or {PREVIOUS}, got neither: {fault}; {error}") from error
-    return Saved(content, f"{fault}; going on from {previous}, at step {content['step']}")
+    return saved._replace(complaint=f"{fault}; going on from {previous}, at step {saved.content['step']}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Saved:
     content = read_checkpoint(path)
-    if not isinstance(content, dict) or (missing := NEEDED - content.keys()):
+    if not isinstance(content, dict) or (missing := NEEDED.keys() - content.keys()):
         facts = f"{', '.join(sorted(missing))} missing" if isinstance(content, dict) else type(content).__name__
         raise ValueError(f"{path} must be the checkpoint of a run, got {facts}")
-    return content
+    for name, kind in NEEDED.items():
+        if not isinstance(content[name], kind) or isinstance(content[name], bool):
+            raise ValueError(f"{name} in {path} must be of type {kind.__name__}, got {short_repr(content[name])}")
+    for name in ("averaged", "evaluated", "step"):
+        if not 0 <= content[name] <= 2**53:
+            raise ValueError(f"{name} in {path} must be in [0, 2^53], got {short_repr(content[name])}")
+    try:
+        if odd := content["recipe"].keys() - {field.name for field in dataclasses.fields(Recipe)}:
+            raise ValueError(f"also {short_repr(list(odd))}")
+        recipe = Recipe(**content["recipe"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"recipe in {path} must be one of this version, got {error}") from error
+    return Saved(path, content, recipe, "")
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -87,10 +107,15 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     return state
 
 
-def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def set_random_state(saved: Saved, device: torch.device) -> None:
+    """Raises ValueError if it is no state of torch's generators."""
+    state = saved.content["random"]
+    try:
+        torch.set_rng_state(state["cpu"])
+        if device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], device)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(f"random in {saved.path} must be the state of torch's generators, got {error}") from error
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """The training loop: YOLOX's recipe on this package's model, loss and ops."""
 
+import contextlib
 import dataclasses
 import math
 import sys
@@ -8,38 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from yolox_ops._check import check_count
-from yolox_ops._files import remove_unfinished
+from yolox_ops._files import held, remove_unfinished
 from yolox_ops.assignment import Assignment
-from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.data.sample import Batch, Dataset
 from yolox_ops.yolox.evaluate import AveragePrecision, average_precision, predict_records
-from yolox_ops.yolox.model import MODELS, YOLOX
+from yolox_ops.yolox.model import YOLOX
 from yolox_ops.yolox.train.batches import Plan, train_loader
+from yolox_ops.yolox.train.learner import Learner
 from yolox_ops.yolox.train.log import Log
 from yolox_ops.yolox.train.means import LOSSES, Sums
 from yolox_ops.yolox.train.ranks import Ranks
-from yolox_ops.yolox.train.recipe import AMP, Recipe
-from yolox_ops.yolox.train.skips import finite, give_up, named
-from yolox_ops.yolox.train.state import (
-    LAST,
-    PREVIOUS,
-    last_saved,
-    random_state,
-    save_atomically,
-    set_random_state,
-    weights,
-)
+from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.yolox.train.skips import give_up, named
+from yolox_ops.yolox.train.state import LAST, PREVIOUS, Saved, save_atomically, weights
 
 LOG_EVERY = 10  # steps, and before a checkpoint
 
 
 class Trainer:
-    """One run in one folder.
+    """One run in one folder, which it holds while it runs: a second one there ends with a BlockingIOError.
 
     The folder gets last.pt (all that `resume` needs), previous.pt (the one before it), best.pt (averaged weights of the
     best AP), steps.csv, epochs.csv and TensorBoard's files. A run that is killed, and resumed, ends as it would have
@@ -58,7 +50,8 @@ class Trainer:
         folder: where the run is kept; made if need be.
         ranks: this process among those of the run, from `joined`.
         workers: processes that make batches, for each process of the run; 0: none but itself.
-        resume: go on from last.pt; where its checksums tell that it is not whole, from previous.pt, which is said.
+        resume: what to go on from, by `last_saved`: last.pt, or where its checksums tell that this is not whole,
+            previous.pt, which is said; None: a new run.
         save_every: steps between checkpoints beside those at the end of each epoch; None: no others.
         assigner: of yolox_loss, in place of the recipe's; last.pt keeps the recipe's name alone.
         about: plain values kept in the checkpoint, such as where the data came from.
@@ -66,8 +59,8 @@ class Trainer:
             its share of the last batch, and the weights, in nan_batch_<rank>.pt for a report.
 
     Raises:
-        ValueError: a value does not fit, the data sets differ in classes, or what is gone on from is of another recipe,
-            not whole, or of another step than in another process. OSError: there is none.
+        ValueError: a value does not fit, the data sets differ in classes, or what is gone on from is of another recipe
+            or model, or of another step than in another process.
     """
 
     def __init__(
@@ -79,7 +72,7 @@ class Trainer:
         *,
         ranks: Ranks,
         workers: int = 2,
-        resume: bool = False,
+        resume: Saved | None = None,
         save_every: int | None = None,
         assigner: Callable[..., Assignment] | None = None,
         about: dict[str, Any] | None = None,
@@ -90,46 +83,38 @@ class Trainer:
         check_count("max_nan_steps", max_nan_steps, 1)
         self.recipe, self.train_set, self.val_set, self.folder, self.ranks = recipe, train, val, folder, ranks
         self.workers, self.save_every, self.about = workers, save_every, about or {}
-        self.assigner = assigner or ASSIGNERS[recipe.assigner]
-        self.device = ranks.device
         self.max_nan_steps = max_nan_steps
         self.step, self.evaluated, self.best = 0, 0, -math.inf
-        self.nan_steps = 0  # skipped in a row
         self.sums = Sums(ranks)
-
-        torch.manual_seed(recipe.seed)
-        model = MODELS[recipe.model](len(train.class_names))
-        # torch's annotations do not know this form of to().
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = recipe.average(self.model)
-        self.optimizer = recipe.optimizer(self.model)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.amp == "fp16")
-        self.resumed = resume
+        self.learner = Learner(recipe, len(train.class_names), ranks, assigner)
+        self.resumed = resume is not None
         self.saved: int | None = None  # the step of last.pt, where that is this run's, and whole
-        if resume:
-            saved = last_saved(folder)
-            self.load(saved.content)
-            self.saved = None if saved.complaint else self.step
-            if saved.complaint and ranks.first:
-                print(saved.complaint, file=sys.stderr, flush=True)
-            ranks.agree("step", self.step)
+        if resume is not None:
+            self.load(resume)
         self.steps_an_epoch = Plan(recipe, len(train), ranks=ranks.ranks).steps_an_epoch
 
     def run(self, *, progress: bool = True) -> None:
-        """Trains to the end."""
+        """Trains to the end. Raises BlockingIOError if somebody else trains in the folder."""
         self.log = None
-        if self.ranks.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(self.folder)
-            if not self.resumed:
-                (self.folder / PREVIOUS).unlink(missing_ok=True)  # of another run
-            self.log = Log(self.folder, self.step, self.evaluated)
-        self.set_mode()
-        parallel = self.ranks.parallel(self.model)
+        with contextlib.ExitStack() as stack:
+            if self.ranks.first:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.folder))
+                remove_unfinished(self.folder)
+                if not self.resumed:
+                    (self.folder / PREVIOUS).unlink(missing_ok=True)  # of another run
+                self.log = Log(self.folder, self.step, self.evaluated)
+            self.train(progress)
+            if self.log is not None:
+                self.log.close()
+
+    def train(self, progress: bool) -> None:
+        self.learner.set_mode()
+        parallel = self.ranks.parallel(self.learner.model)
         if self.step > self.evaluated and self.step % self.steps_an_epoch == 0:
             self.end_epoch()  # which was interrupted
         plan = Plan(self.recipe, len(self.train_set), start=self.step, rank=self.ranks.rank, ranks=self.ranks.ranks)
-        batches = train_loader(self.train_set, self.recipe, plan, workers=self.workers, device=self.device)
+        batches = train_loader(self.train_set, self.recipe, plan, workers=self.workers, device=self.ranks.device)
         total = self.recipe.epochs * self.steps_an_epoch
         bar = tqdm(
             total=total,
@@ -143,68 +128,49 @@ class Trainer:
             for batch in batches:
                 sums = self.one_step(parallel, batch)
                 self.step += 1
-                if self.nan_steps:
-                    self.sums.skipped += 1
-                    if self.ranks.first:
-                        words = f"{self.nan_steps} in a row of {self.max_nan_steps}; {named(sums)}"
-                        tqdm.write(f"step {self.step} is skipped, its loss or gradient is not finite: {words}")
-                else:
-                    self.sums.add(sums)
+                self.count(sums)
                 ends = self.step % self.steps_an_epoch == 0
                 saves = ends or (self.save_every and self.step % self.save_every == 0)
-                stops = self.nan_steps >= self.max_nan_steps
+                stops = self.learner.nan_steps >= self.max_nan_steps
                 if saves or stops or self.step % LOG_EVERY == 0:
                     self.report((time.perf_counter() - start) / (self.step - since), bar)
                     start, since = time.perf_counter(), self.step
                 bar.update()
                 if stops:
-                    # The weights are those that the batch met, for a skipped step moves none.
-                    about = {"model": weights(self.model), "settings": self.settings(), "skipped": self.nan_steps}
-                    about |= {"recipe": dataclasses.asdict(self.recipe), "step": self.step}
-                    give_up(self.folder, self.ranks, batch, sums, about)
+                    give_up(self.folder, self.ranks, batch, sums, self.facts())
                 if saves:
                     self.save()
                 if ends:
                     self.end_epoch()
                     start = time.perf_counter()
-        if self.log is not None:
-            self.log.close()
 
     def one_step(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Forward, loss, backward and update; the losses, positives and objects of this process, [7], on its device.
-        Counts the step in `nan_steps`, which is 0 after one that was not skipped."""
-        epoch = self.step // self.steps_an_epoch
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate((self.step + 1) / self.steps_an_epoch)
-        images = batch.images.to(self.device, non_blocking=True)
-        images = images.to(torch.float32, memory_format=torch.channels_last)
-        targets = batch.targets.to(self.device, non_blocking=True)
-        statistics = [buffer.clone() for buffer in self.model.buffers()]
-        dtype = AMP[self.recipe.amp]
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            loss = model(images, targets, l1=not self.recipe.augmented(epoch), assigner=self.assigner)
-        self.optimizer.zero_grad()
-        self.scaler.scale(loss.total).backward()
-        sums = torch.stack([*loss[: len(LOSSES)], loss.num_fg.sum(), targets.num_gts.sum()]).detach()
-        if not finite(loss.total, self.model, self.scaler, self.ranks):
-            self.nan_steps += 1
-            torch._foreach_copy_(list(self.model.buffers()), statistics)  # which the forward pass has moved
-            return sums
-        self.nan_steps = 0
-        if self.recipe.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.average.update_parameters(self.model)
-        return sums
+        """Learner.step at the rate and with the losses that are due."""
+        lr = self.recipe.learning_rate((self.step + 1) / self.steps_an_epoch)
+        return self.learner.step(model, batch, lr=lr, l1=not self.recipe.augmented(self.step // self.steps_an_epoch))
+
+    def count(self, sums: Tensor) -> None:
+        """Adds a step to the means of the next report, or says aloud that it was skipped."""
+        skipped = self.learner.nan_steps
+        if not skipped:
+            self.sums.add(sums)
+            return
+        self.sums.skipped += 1
+        if self.ranks.first:
+            words = f"{skipped} in a row of {self.max_nan_steps}; {named(sums)}"
+            tqdm.write(f"step {self.step} is skipped, its loss or gradient is not finite: {words}")
+
+    def facts(self) -> dict[str, Any]:
+        """What a report of a skipped batch needs beside it. The weights are those that it met: they have not moved."""
+        found = {"model": weights(self.learner.model), "settings": self.settings(), "skipped": self.learner.nan_steps}
+        return found | {"recipe": dataclasses.asdict(self.recipe), "step": self.step}
 
     def report(self, seconds: float, bar: tqdm) -> None:
         """Writes the mean losses of all processes since the last report; `seconds` is what a step took."""
         losses, positives_per_gt, skipped = self.sums.take()
         if self.log is None:
             return
-        epoch, lr = self.step / self.steps_an_epoch, self.optimizer.param_groups[0]["lr"]
+        epoch, lr = self.step / self.steps_an_epoch, self.learner.optimizer.param_groups[0]["lr"]
         self.log.add(self.log.steps, self.step, epoch, lr, *losses, positives_per_gt, seconds, skipped)
         shown = " ".join(f"{name} {loss:.2f}" for name, loss in zip(LOSSES, losses, strict=True) if loss)
         bar.set_postfix_str(f"epoch {epoch:.1f}, {shown}, {positives_per_gt:.1f} positives/gt", refresh=False)
@@ -219,33 +185,23 @@ class Trainer:
                 tqdm.write(f"epoch {epoch + 1}: AP {ap.ap:.4f}, AP50 {ap.ap50:.4f}, AP75 {ap.ap75:.4f}")
                 if ap.ap > self.best:
                     self.best = ap.ap
-                    save_atomically(self.weights_alone() | {"AP": ap.ap}, self.folder / "best.pt")
+                    content = {"model": weights(self.learner.average.module), "settings": self.settings()}
+                    save_atomically(content | {"AP": ap.ap}, self.folder / "best.pt")
         self.evaluated = self.step
         self.save()
 
     def evaluate(self) -> AveragePrecision | None:
         """COCO's numbers for the averaged weights in the first process, None in the others."""
-        self.ranks.share_first(self.average)
+        self.ranks.share_first(self.learner.average)
         mine = range(self.ranks.rank, len(self.val_set), self.ranks.ranks)
         options: dict[str, Any] = {"height": self.recipe.height, "width": self.recipe.width}
         options |= {"amp": self.recipe.amp != "off", "workers": self.workers}
-        model = cast(YOLOX, self.average.module.eval())
+        model = cast(YOLOX, self.learner.average.module.eval())
         records = predict_records(model, self.val_set, mine, **options)
         gathered = self.ranks.gather(records["hard"])
         if gathered is None:
             return None
         return average_precision(self.val_set.coco(), [record for share in gathered for record in share])
-
-    def set_mode(self) -> None:
-        self.model.train()
-        if self.recipe.freeze_norm:
-            for module in self.model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-
-    def weights_alone(self) -> dict[str, Any]:
-        """What evaluation, prediction and export need of a run."""
-        return {"model": weights(self.average.module), "settings": self.settings()}
 
     def settings(self) -> dict[str, Any]:
         """What `open_model` needs beside weights."""
@@ -255,17 +211,13 @@ class Trainer:
     def save(self) -> None:
         """Writes last.pt, and makes previous.pt of the one of an earlier step. Not while steps are being skipped: the
         update before may have ruined the weights."""
-        if not self.ranks.first or self.nan_steps:
+        if not self.ranks.first or self.learner.nan_steps:
             return
-        content = self.weights_alone() | {
-            "raw": weights(self.model),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "averaged": int(self.average.n_averaged),
+        content = self.learner.state() | {
+            "settings": self.settings(),
             "step": self.step,
             "evaluated": self.evaluated,
             "best": self.best,
-            "random": random_state(self.device),
             "recipe": dataclasses.asdict(self.recipe),
             "about": self.about,
         }
@@ -273,14 +225,13 @@ class Trainer:
         save_atomically(content, self.folder / LAST, previous=self.folder / PREVIOUS if keeps else None)
         self.saved = self.step
 
-    def load(self, content: dict[str, Any]) -> None:
-        recipe = {"assigner": Recipe.assigner} | content["recipe"]  # older runs had no choice
-        if recipe != dataclasses.asdict(self.recipe):
-            raise ValueError(f"last.pt must be of this recipe, got {content['recipe']}")
-        self.model.load_state_dict(content["raw"])
-        self.average.module.load_state_dict(content["model"])
-        self.average.n_averaged.fill_(content["averaged"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scaler.load_state_dict(content["scaler"])
-        self.step, self.evaluated, self.best = content["step"], content["evaluated"], content["best"]
-        set_random_state(content["random"], self.device)
+    def load(self, saved: Saved) -> None:
+        """Goes on from there, in all processes from the same step, or raises a ValueError."""
+        if saved.recipe != self.recipe:
+            raise ValueError(f"{saved.path} must be of this recipe, got {saved.recipe}")
+        self.learner.load(saved)
+        self.step, self.evaluated, self.best = (saved.content[name] for name in ("step", "evaluated", "best"))
+        self.saved = None if saved.complaint else self.step
+        if saved.complaint and self.ranks.first:
+            print(saved.complaint, file=sys.stderr, flush=True)
+        self.ranks.agree("step", self.step)
