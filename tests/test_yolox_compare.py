@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import statistics
 
@@ -155,6 +156,25 @@ def test_what_is_done_is_not_done_again(done, tmp_path, monkeypatch):
     for name in ("assigners.csv", "epochs.csv"):
         same = [[{k: v for k, v in row.items() if k not in timed} for row in rows(at / name)] for at in (cut, done)]
         assert same[0] == same[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda text: text[:40], "got "),
+        (lambda text: "[]", "got .* must be a mapping"),
+        (lambda text: text.replace('"seed"', '"sead"'), "got .* unexpected keyword argument 'sead'"),
+        (lambda text: re.sub('"ap": [^,]*', '"ap": "high"', text), "got Unknown format code 'f'"),
+        (lambda text: re.sub('"step_ms": [^,]*', '"step_ms": null', text), "got unsupported format string"),
+    ],
+    ids=["cut", "list", "name", "text", "null"],
+)
+def test_a_result_that_is_none_is_refused(done, tmp_path, change, fact):
+    done = shutil.copytree(done, tmp_path / "done")
+    path = done / "runs" / "center-5" / "result.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(SystemExit, match=rf"^yolox-ops: {path} must be the result of a run, .* {fact}"):
+        compare(done, *BOTH)
 
 
 def test_other_settings_are_refused(done, monkeypatch):

@@ -11,6 +11,7 @@ import torch
 
 from yolox_ops._files import written_whole
 from yolox_ops._options import told
+from yolox_ops._reading import BadFile, read_regular
 from yolox_ops.yolox.assigners import ASSIGNERS
 from yolox_ops.yolox.compare.plot import draw_comparison
 from yolox_ops.yolox.compare.result import Result
@@ -89,7 +90,7 @@ class Run(NamedTuple):
         folder /= f"{self.recipe.assigner}-{self.recipe.seed}"
         path = folder / "result.json"
         if path.exists():
-            return Result(**json.loads(path.read_text()))
+            return read_result(path)
         watched = Watched(ASSIGNERS[self.recipe.assigner])
         alone = Ranks(0, 1, device)
         trainer = Trainer(self.recipe, self.train, self.val, folder, ranks=alone, workers=workers, assigner=watched)
@@ -115,3 +116,13 @@ class Run(NamedTuple):
         for name in (LAST, PREVIOUS):  # the larger part of what a run leaves, which nothing goes on from
             (folder / name).unlink(missing_ok=True)
         return result
+
+
+def read_result(path: Path) -> Result:
+    """Raises BadFile if the file is none of `Run.result`."""
+    try:
+        found = Result(**json.loads(read_regular(path)))
+        str(found)  # of whose numbers some are told at once
+    except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise BadFile(f"{path} must be the result of a run, without which it is trained anew, got {error}") from error
+    return found
