@@ -18,9 +18,11 @@ def count(text: str) -> int:
 
 
 def _integer(text: str, least: int, words: str) -> int:
-    if not text.isdecimal() or len(text) > 9 or int(text) < least:  # more digits are a mistake, whatever they count
-        raise argparse.ArgumentTypeError(f"must be {words}, got {short_repr(text)}")
-    return int(text)
+    if len(text) > 9:  # a mistake, whatever it counts
+        words += " of at most 9 digits"
+    elif text.isdecimal() and int(text) >= least:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be {words}, got {short_repr(text)}")
 
 
 def image_size(text: str) -> tuple[int, int]:
