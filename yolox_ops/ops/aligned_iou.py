@@ -54,7 +54,7 @@ def aligned_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str 
         incoming gradient is 0 passes back 0, whatever its boxes hold.
 
     Raises:
-        ValueError: a shape, device, fmt or kind does not fit. TypeError: a dtype does not.
+        As pairwise_iou.
     """
     _check(boxes1, boxes2, fmt, kind)
     try:

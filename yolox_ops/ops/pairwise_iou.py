@@ -60,7 +60,8 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str
         in both boxes by backward(), not in forward mode; in CIoU alpha counts as a constant, as in the paper.
 
     Raises:
-        ValueError: a shape, device, fmt or kind does not fit. TypeError: a dtype does not.
+        ValueError: a shape, device, fmt or kind does not fit. TypeError: a dtype does not. NotImplementedError: forward
+        mode, as in torch.func.jvp, or a second derivative is asked for.
     """
     _check(boxes1, boxes2, fmt, kind)
     try:
