@@ -77,3 +77,18 @@ assert all(globals()[name] is getattr(yolox_ops, name) for name in yolox_ops.__a
 def test_numbers_of_a_traced_program_are_known_without_torch():
     for symbol in (torch.SymInt(None), torch.SymFloat(None)):
         check_number("sigma", symbol)
+    code = """
+import sys
+from yolox_ops._arguments import check_number
+class Symbol:
+    def __sym_float__(self):
+        return 0.5
+for absent in (False, True):
+    if absent:
+        sys.modules["torch"] = None
+    try:
+        check_number("sigma", Symbol())
+    except TypeError as error:
+        print(str(error).partition(" object at")[0])
+"""
+    assert in_a_new_process(code).stdout == "sigma must be a number, got <__main__.Symbol\n" * 2

@@ -19,8 +19,8 @@ class _Repr(reprlib.Repr):
 
     def repr_instance(self, x: Any, level: int) -> str:
         # An array's own text may take for ever, whatever its size in memory.
-        if hasattr(x, "shape"):
-            return f"{type(x).__name__} of shape {list(x.shape)}"
+        if isinstance(shape := getattr(x, "shape", None), tuple):
+            return f"{type(x).__name__} of shape {list(shape)}"
         if isinstance(x, (dict, bytearray)):
             return f"{type(x).__name__} of length {len(x)}"
         return super().repr_instance(x, level)
@@ -50,10 +50,15 @@ def check_shape(name: str, array: Shaped, words: str, shape: Sequence[int | None
     raise ValueError(f"{name} must be {words}, got {list(array.shape)}")
 
 
+def _is_symbol(value: object) -> bool:
+    """torch's own, which stands for a number where a program is traced; there is none before torch is imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, (torch.SymInt, torch.SymFloat))
+
+
 def check_number(name: str, value: object) -> None:
-    # torch's symbols stand for numbers where a program is traced; they are known by what they can do, without torch.
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) or hasattr(value, "__sym_float__")):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) or _is_symbol(value)):
+        raise TypeError(f"{name} must be a number, got {short_repr(value)}")
     if isinstance(value, int) and not -sys.float_info.max <= value <= sys.float_info.max:
         raise ValueError(f"{name} must fit into a float, got an integer of {value.bit_length()} bits")
 
@@ -83,7 +88,7 @@ def check_positive(name: str, value: float) -> None:
 
 def check_count(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {short_repr(value)}")
     check_at_least(name, value, least)
     if value >= 2**63:
         raise ValueError(f"{name} must be below 2^63, got {value}")
