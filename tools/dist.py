@@ -71,7 +71,7 @@ def check_wheel(path: Path, names: set[str]) -> None:
     if not {"_C", "_numpy"} <= {Path(name).name.partition(".")[0] for name in libraries}:
         raise ValueError(f"{path.name} must hold _C.so and _numpy.*.so, got {sorted(libraries)}")
     if "-manylinux" not in path.name:
-        raise ValueError(f"{path.name} must be named after a glibc (manylinux)")
+        raise ValueError(f"a wheel must be named after a glibc (manylinux), got {path.name}")
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
