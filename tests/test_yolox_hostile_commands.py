@@ -164,13 +164,18 @@ def test_nothing_is_written_beside_the_output(place, monkeypatch):
     assert {path: data for path, data in contents(place).items() if out not in (path, *path.parents)} == before
 
 
-def test_onnx_runtime_keeps_no_notes_at_home(place):
+@pytest.mark.parametrize("variable", [None, "0"])
+def test_onnx_runtime_keeps_no_notes_at_home_unless_asked(place, variable):
     """Left alone, its import writes the id of a device and a data base to ~/.cache/Microsoft."""
     (place / "home").mkdir()
     code = "import torch; from yolox_ops.yolox.export import export_onnx; from yolox_ops.yolox import yolox_nano\n"
     code += "from pathlib import Path\ntry: export_onnx(yolox_nano(2).eval(), Path('x.onnx'), 32, 32, batch=0)\n"
-    code += "except ValueError: import sys; assert 'onnxruntime' in sys.modules"
+    code += "except ValueError: import os, sys; assert 'onnxruntime' in sys.modules\n"
+    code += "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     environment |= {"PYTHONPATH": str(ROOT), "HOME": str(place / "home")}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, check=True)
-    assert not list((place / "home").rglob("*"))
+    environment |= {"ORT_DISABLE_TELEMETRY": variable} if variable else {}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert told == f"{variable or 1}\n"
+    assert variable or not list((place / "home").rglob("*"))

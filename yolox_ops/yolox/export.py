@@ -24,6 +24,9 @@ def export_onnx(model: YOLOX, path: Path, height: int, width: int, *, batch: int
     Its input "images" is [B, 3, H, W] of the model's dtype, BGR in 0..255; its output "predictions" [B, N, 5 + C]: cx,
     cy, w, h in pixels, objectness, the classes' probabilities. NMS is not in it.
 
+    ONNX Runtime's import writes the id of a device into ~/.cache/Microsoft, for its maker. So this sets
+    ORT_DISABLE_TELEMETRY=1 in the environment of the process, unless that variable is set.
+
     Args:
         model: in eval mode, on the CPU.
         path: the file. What is there is replaced, if all goes well.
@@ -37,7 +40,7 @@ def export_onnx(model: YOLOX, path: Path, height: int, width: int, *, batch: int
         ValueError: the model is in training mode, batch is below 1, or what model.raw raises. TypeError: batch is no
             integer. OSError: the file cannot be written. RuntimeError: the file does not give what the model gives.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or its import writes a device's id at home, for its maker
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime  # the other format does without
 
     decoder = _Decoder(model)
