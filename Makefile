@@ -13,8 +13,8 @@ SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recov
 SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
 PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
 
-.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize fuzz races load faults outside \
-  lowest dist clean
+.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize fuzz races load \
+  faults outside lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
