@@ -7,6 +7,9 @@ import numpy as np
 
 WIDTH, HEIGHT = 100, 80
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
+# What JSON can hold beside what COCO means.
+NAN, INF, HUGE, HALF = float("nan"), float("inf"), 10**4000, "\ud800"
+DEEP = json.loads("[" * 500 + "]" * 500)
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
 
