@@ -78,8 +78,9 @@ class OtaImage {
     for (size_t i = 0; i < gts.size(); ++i) {
       const int64_t first = begin[i], count = begin[i + 1] - first;
       const auto at = [first](auto& v) { return v.data() + first; };
-      simd_overlaps(gt_box(gts[i]), count, at(costs_.box[0]), at(costs_.box[1]), at(costs_.box[2]), at(costs_.box[3]),
-                    at(costs_.overlap));
+      const auto& box = costs_.box;
+      const CentreView<T> boxes{at(box[0]), at(box[1]), at(box[2]), at(box[3])};
+      simd_overlaps(gt_box(gts[i]), boxes, count, at(costs_.overlap));
       s.cls_logits.gather(index_, at(anchors), count, s.labels[index_ * s.G + gts[i]], at(costs_.logit));
     }
     simd_costs(n, costs_.overlap.data(), costs_.logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data(),

@@ -20,22 +20,11 @@ struct Costs {
   }
 };
 
-template <class T>
-YOLOX_OPS_INLINE void overlap_loop(const Box<T> gt, int64_t n, const T* __restrict cx, const T* __restrict cy,
-                                   const T* __restrict w, const T* __restrict h, T* __restrict out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const T box[4] = {cx[i], cy[i], w[i], h[i]};
-    out[i] = iou(gt, load_box(box, Format::kCxcywh, Kind::kIou));
-  }
+YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, const CentreView<float>& boxes, int64_t n, float* out) {
+  overlap_loop(gt, boxes, n, out);
 }
-
-YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, int64_t n, const float* cx, const float* cy, const float* w,
-                                  const float* h, float* out) {
-  overlap_loop(gt, n, cx, cy, w, h, out);
-}
-YOLOX_OPS_SIMD void simd_overlaps(const Box<double>& gt, int64_t n, const double* cx, const double* cy, const double* w,
-                                  const double* h, double* out) {
-  overlap_loop(gt, n, cx, cy, w, h, out);
+YOLOX_OPS_SIMD void simd_overlaps(const Box<double>& gt, const CentreView<double>& boxes, int64_t n, double* out) {
+  overlap_loop(gt, boxes, n, out);
 }
 
 template <class T>

@@ -49,11 +49,6 @@ YOLOX_OPS_SIMD double simd_negatives(const double* logits, int64_t classes, doub
   return sum_negatives(logits, classes, obj_exp, own);
 }
 
-template <class T>
-YOLOX_OPS_INLINE void overlap_loop(const Box<T> gt, const BoxView<T> boxes, int64_t n, T* __restrict out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = iou(gt, boxes[i]);
-}
-
 YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, const BoxView<float>& boxes, int64_t n, float* out) {
   overlap_loop(gt, boxes, n, out);
 }

@@ -25,6 +25,23 @@ struct BoxView {
   YOLOX_OPS_INLINE Box<T> operator[](int64_t i) const { return {x1[i], y1[i], x2[i], y2[i], area[i], angle[i]}; }
 };
 
+// The same of boxes as they are given, by centre and size.
+template <class T>
+struct CentreView {
+  const T* __restrict cx, * __restrict cy, * __restrict w, * __restrict h;
+
+  YOLOX_OPS_INLINE Box<T> operator[](int64_t i) const {
+    const T box[4] = {cx[i], cy[i], w[i], h[i]};
+    return load_box(box, Format::kCxcywh, Kind::kIou);
+  }
+};
+
+// `boxes` is one of these views.
+template <class T, class Boxes>
+YOLOX_OPS_INLINE void overlap_loop(const Box<T> gt, const Boxes boxes, int64_t n, T* __restrict out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = iou(gt, boxes[i]);
+}
+
 template <class T>
 class BoxArrays {
  public:
