@@ -43,11 +43,15 @@ YOLOX_OPS_INLINE bool is_finite(T x) {
   return x - x == T(0);
 }
 
+// The most that |cost / epsilon| may be for a pair to have mass. Potentials are as large, and float64's last digit is
+// 1e-4 there; at 1e18 it is 128, and e^128 is infinite in float32.
+constexpr double kMostScaled = 0x1p40;
+
 // cost / epsilon; +inf for a pair that is to have no mass.
 template <class T>
 YOLOX_OPS_INLINE double scaled_cost(T cost, double per_epsilon) {
   const double scaled = static_cast<double>(cost) * per_epsilon;
-  return is_finite(scaled) ? scaled : static_cast<double>(INFINITY);
+  return ::fabs(scaled) <= kMostScaled ? scaled : static_cast<double>(INFINITY);
 }
 
 // x + y: the potentials of row and column.
@@ -55,7 +59,7 @@ template <class T>
 YOLOX_OPS_INLINE T entry(double potentials, T cost, double per_epsilon) {
   const double scaled = scaled_cost(cost, per_epsilon);
   const T value = exp_scaled(static_cast<T>(potentials - scaled), 0);
-  return is_finite(scaled) ? value : T(0);
+  return scaled <= kMostScaled ? value : T(0);
 }
 
 // Whether a row holds what it should, but for a part `tolerance` of that; one that holds nothing cannot.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 Matrix = Sequence[Sequence[float]]
 
 TINY = 1e-8  # added to a supply or a demand before its logarithm
+MOST = 2.0**40  # |cost / epsilon| of a pair that has mass
 
 
 def log_sum_exp(terms: Iterable[float]) -> float:
@@ -21,7 +22,7 @@ def potential(mass: float, reached: float, epsilon: float) -> float:
 
 
 def sinkhorn(
-    cost: Matrix,  # [M, N]; a pair that is not finite has no mass
+    cost: Matrix,  # [M, N]; a NaN pair has no mass
     supply: Sequence[float],  # [M]
     demand: Sequence[float],  # [N]
     epsilon: float = 0.1,
@@ -31,7 +32,7 @@ def sinkhorn(
     """plan [M, N]."""
     M, N = len(supply), len(demand)
     u, v = [1.0] * M, [1.0] * N
-    log_kernel = [[-c / epsilon if math.isfinite(c / epsilon) else -math.inf for c in row] for row in cost]
+    log_kernel = [[-c / epsilon if abs(c / epsilon) <= MOST else -math.inf for c in row] for row in cost]
     for t in range(iterations):
         for j in range(N):
             v[j] = potential(demand[j], log_sum_exp(log_kernel[i][j] + u[i] / epsilon for i in range(M)), epsilon)

@@ -89,13 +89,43 @@ def test_pairs_without_a_finite_cost_have_no_mass(run):
 
 
 @each_implementation
-def test_a_cost_too_large_to_divide_has_no_mass(run):
-    cost, supply, demand = problem(M=3, N=20)
-    cost = cost.double() * 1e-6
-    cost[0, 1, ::2] = 1e305
-    plan = run(cost, supply, demand, epsilon=1e-6)
-    check(plan, cost, supply, demand, epsilon=1e-6)
-    assert (plan[0, 1, ::2] == 0).all() and plan[0, 1].sum() > 0.1
+@pytest.mark.parametrize(
+    ("huge", "dtype", "epsilon"),
+    [
+        *((huge, torch.float32, 1.0) for huge in (1.2e12, 1e19, -1e19, 3e38)),
+        (1.2e11, torch.float32, 0.1),
+        (1e19, torch.float64, 10.0),
+        (1e305, torch.float64, 1e-6),  # too large to divide
+    ],
+)
+def test_huge_costs_are_as_infinite_ones(run, huge, dtype, epsilon):
+    """In a column of every image; then in a row, in some pairs, in all. Supplies far above the demands let potentials
+    grow with every iteration, for which potentials as large as such costs have no digits."""
+    cost, supply, demand = problem(B=4, N=9)
+    there = torch.zeros(cost.shape, dtype=torch.bool)
+    there[:, :, 6] = there[1, 3] = there[2, 1, ::2] = there[3] = True
+    huge_cost, infinite_cost = (cost.to(dtype).masked_fill(there, number) for number in (huge, math.inf))
+    masses = (supply * 1e5, demand)
+    plan = run(huge_cost, *masses, epsilon=epsilon)
+    check(plan, huge_cost, *masses, epsilon=epsilon)
+    assert torch.equal(plan, run(infinite_cost, *masses, epsilon=epsilon))
+    assert (plan[there] == 0).all()
+    assert_close(plan.sum(2).float(), masses[0] * (~there).any(2), rtol=1e-5, atol=0)
+
+
+@each_implementation
+@pytest.mark.parametrize("epsilon", [2.0**-19, 1.0, 16.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_cost_that_has_mass(run, epsilon, sign):
+    """It is 2^40 epsilon. A row at it has all of its supply, for what its pairs share cancels."""
+    most = torch.tensor(2.0**40 * epsilon, dtype=torch.float64)
+    cost = torch.tensor([[[0, 0, 0], [0, 1, 3]]]).double() * epsilon
+    supply, demand = torch.tensor([[5.0, 2.0]]), torch.tensor([[2.0, 4.0, 1.0]])
+    cost[0, 0] = sign * most
+    plan = run(cost, supply, demand, epsilon=epsilon)
+    assert_close(plan.sum(2).float(), supply, rtol=1e-3, atol=0)
+    cost[0, 0] = sign * most.nextafter(2 * most)
+    assert run(cost, supply, demand, epsilon=epsilon).sum(2).tolist() == [[0, pytest.approx(2)]]
 
 
 @each_implementation

@@ -61,8 +61,8 @@ def sinkhorn(
 
     Args:
         cost: [B, M, N], float32, float64, float16 or bfloat16; arithmetic is float32, float64 if cost is. A pair for
-            which it, or cost / epsilon, is not finite has no mass, so +inf makes padding. Costs of 1e6 beside those of
-            1 are no trouble.
+            which |cost / epsilon| is more than 2^40, or NaN, has no mass, so +inf makes padding. Costs of 1e6 beside
+            those of 1 are no trouble.
         supply: [B, M], from 0 to 1e12, any of these dtypes.
         demand: [B, N], likewise.
         epsilon: strength of the entropy, in the unit of cost, 1e-6 to 1e6.
@@ -71,8 +71,9 @@ def sinkhorn(
             supply than tolerance times that. 0: never.
 
     Returns:
-        plan [B, M, N] float32, or float64 for float64 costs. A row or column without a finite cost is 0. Devices
-        round differently: float32 plans are equal within 1e-5 of a row's supply. No gradient.
+        plan [B, M, N] float32, or float64 for float64 costs. A row or column of which no pair can have mass is 0.
+        Devices round differently: float32 plans are equal within 1e-5 of a row's supply, within 1e-3 where a pair that
+        has mass costs more than 1e10 epsilon. No gradient.
 
     Raises:
         ValueError: a shape, device or parameter does not fit; on the CPU also a supply or demand outside [0, 1e12],

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 MOST_MASS = 1e12
+MOST_SCALED = tl.constexpr(2.0**40)  # |cost / epsilon| of a pair that has mass; csrc/sinkhorn.h says why
 TINY = 1e-8  # added to a supply or a demand, so that one of 0 has a logarithm
 
 
@@ -15,7 +16,7 @@ TINY = 1e-8  # added to a supply or a demand, so that one of 0 has a logarithm
 def over_epsilon(cost, per_epsilon):
     """cost / epsilon; +inf for a pair that is to have no mass."""
     scaled = cost.to(tl.float64) * per_epsilon
-    return tl.where(scaled - scaled == 0.0, scaled, float("inf"))
+    return tl.where(tl.abs(scaled) <= MOST_SCALED, scaled, float("inf"))
 
 
 @triton.jit
