@@ -6,6 +6,7 @@ Nothing is repaired in between, every checkpoint that is there is whole, and no 
 
 import argparse
 import contextlib
+import ctypes
 import itertools
 import multiprocessing
 import os
@@ -27,20 +28,37 @@ from yolox_ops.yolox.checkpoint_file import read_checkpoint
 from yolox_ops.yolox.train.log import read
 from yolox_ops.yolox.train.trainer import Trainer
 
-# A process that has everything imported, from which each run is forked: a start takes no time.
+# A process that has everything imported, from which each run is forked: a start takes no time. Ranks are spawned, for
+# gloo has hung in forks of it.
 SERVER = multiprocessing.get_context("forkserver")
 LATE = ("yolox_ops.yolox.train.command", "sklearn.datasets", "torch.utils.tensorboard", "torch._dynamo")
 SERVER.set_forkserver_preload(["faults", *LATE])
-# What a run is doing, in the number that it shares: 0 is anything else, such as reading its checkpoint.
-MOMENTS = ("begin", "step", "save", "evaluate")
-METHODS = {"one_step": 1, "save": 2, "evaluate": 3}
-TIMES = {"begin": 0.2, "step": 0.08, "save": 0.03, "evaluate": 0.06}  # about how many seconds each takes
+# What a run can be doing: "other" is anything else, such as reading its checkpoint, with which it begins.
+MOMENTS = ("other", "step", "save", "evaluate")
+METHODS = {"one_step": "step", "save": "save", "evaluate": "evaluate"}
+TIMES = {"other": 0.2, "step": 0.08, "save": 0.03, "evaluate": 0.06}  # about how many seconds each takes
 FILES = {"last.pt", "previous.pt", "best.pt", "steps.csv", "epochs.csv", "curves.png", "tensorboard"}
 
 
-def command(folder: Path, words: tuple[str, ...], now, environment: dict[str, str]) -> None:
-    """`yolox-ops train` in a process of its own, which says in `now` what it does. Its words go to a file beside
+class Doing(ctypes.Structure):
+    """What a run shares: the moment it is in, the one to kill it in, how many of those have yet to begin, and whether
+    it waits at the end of that one for being killed. Moments are numbers of MOMENTS."""
+
+    _fields_ = (("now", ctypes.c_int), ("aim", ctypes.c_int), ("left", ctypes.c_int), ("stay", ctypes.c_bool))
+
+    def begin(self, number: int) -> None:
+        self.now = number
+        self.left -= number == self.aim
+
+    def end(self) -> None:
+        while self.stay and self.now == self.aim and self.left <= 0:
+            signal.pause()
+
+
+def command(folder: Path, words: tuple[str, ...], doing: Doing, environment: dict[str, str]) -> None:
+    """`yolox-ops train` in a process of its own, which says in `doing` what it does. Its words go to a file beside
     `folder`."""
+    doing.begin(0)
     os.environ.update(environment)
     multiprocessing.set_start_method("fork", force=True)  # of workers, as it is in a process that a user starts
     torch.set_num_threads(1)
@@ -48,53 +66,52 @@ def command(folder: Path, words: tuple[str, ...], now, environment: dict[str, st
     said = folder.with_name(f"{folder.name}-{environment.get('RANK', 0)}.txt").open("a", buffering=1)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(said.fileno(), stream.fileno())
-    for name, number in METHODS.items():
-        setattr(Trainer, name, announced(getattr(Trainer, name), number, now))
+    for name, kind in METHODS.items():
+        setattr(Trainer, name, announced(getattr(Trainer, name), MOMENTS.index(kind), doing))
     main(["train", "--no-progress", *words])
 
 
-def announced(method, number, now):
+def announced(method, number: int, doing: Doing):
     def call(self, *args):
-        outer, now.value = now.value, number
+        outer = doing.now
+        doing.begin(number)
         try:
-            return method(self, *args)
+            answer = method(self, *args)
+            doing.end()
+            return answer
         finally:
-            now.value = outer
+            doing.begin(outer)
 
     return call
 
 
-def start(folder: Path, *words: str, now=None, **environment: str):
+def start(folder: Path, *words: str, doing: Doing | None = None, **environment: str):
     """A new run in the folder, or on with the one that is there."""
     begun = (folder / "last.pt").exists()
     words = ("--resume", str(folder), *words) if begun else (*WORDS, "--out", str(folder), *words)
-    now = moment() if now is None else now  # 0 counts as false
-    process = SERVER.Process(target=command, args=(folder, words, now, environment))
+    context = multiprocessing.get_context("spawn") if "RANK" in environment else SERVER
+    process = context.Process(target=command, args=(folder, words, doing or aim("other"), environment))
     with pytest.MonkeyPatch.context() as patch:  # the server, which the first start starts, looks for modules there
         patch.setenv("PYTHONPATH", os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p))
         process.start()
     return process
 
 
-def moment():
-    return SERVER.Value("i", 0, lock=False)
+def aim(kind: str, left: int = 1, stay: bool = False) -> Doing:
+    return SERVER.Value(Doing, 0, MOMENTS.index(kind), left, stay, lock=False)
 
 
-def kill(folder: Path, kind: str, *words: str, left: int | None = None, delay: float | None = None) -> str | None:
-    """Starts a run, kills it `delay` seconds into the `left`-th moment of that kind, or at random, and returns what it
-    was doing; None if it was done before."""
-    now = moment()
-    process = start(folder, *words, now=now)
-    left = left or random.choice((1, 1, 2, 3))
-    number, inside = MOMENTS.index(kind), False
+def kill(folder: Path, kind: str, *words: str, left: int | None = None, stay: bool = False) -> str | None:
+    """Starts a run, kills it at random about the `left`-th moment of that kind, or about one of the first three, and
+    returns what it was doing when it died; None if it was done before. One that is to stay does not leave that moment.
+    """
+    doing = aim(kind, left or random.choice((1, 1, 2, 3)), stay)
+    process = start(folder, *words, doing=doing)
     deadline = time.monotonic() + 120
-    while process.exitcode is None and left:
+    while process.exitcode is None and doing.left > 0:
         assert time.monotonic() < deadline, f"{folder} hangs"
-        if (now.value == number) != inside:
-            inside = not inside
-            left -= inside
         time.sleep(0.0005)
-    time.sleep(random.uniform(0, TIMES[kind]) if delay is None else delay)
+    time.sleep(random.uniform(0, TIMES[kind]))
     workers = children(process.pid)
     process.kill()
     process.join()
@@ -104,7 +121,7 @@ def kill(folder: Path, kind: str, *words: str, left: int | None = None, delay: f
     for path in folder.glob("*.pt"):
         read_checkpoint(path)
     gone(workers)
-    return MOMENTS[now.value]
+    return MOMENTS[doing.now]
 
 
 def children(pid: int) -> list[int]:

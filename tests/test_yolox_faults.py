@@ -32,13 +32,13 @@ def whole(tmp_path_factory):
 
 
 def test_killed_it_ends_as_it_would_have(tmp_path, whole):
-    """Twice as soon as a checkpoint is being written, then while evaluating, and in a step with a worker alive."""
+    """Twice while a checkpoint is being written, then while evaluating, and in a step with a worker alive."""
     folder, words = tmp_path / "killed", ("--save-every", "1", "--workers", "1")
     random.seed()
-    assert faults.kill(folder, "save", *OFTEN, left=2, delay=0.002)
-    assert faults.kill(folder, "save", *OFTEN, delay=0.004)
-    assert faults.kill(folder, "evaluate", *OFTEN, left=1, delay=0.01)
-    assert faults.kill(folder, "step", *words, left=1)
+    assert faults.kill(folder, "save", *OFTEN, left=2, stay=True) == "save"
+    assert faults.kill(folder, "save", *OFTEN, left=1, stay=True) == "save"
+    assert faults.kill(folder, "evaluate", *OFTEN, left=1, stay=True) == "evaluate"
+    assert faults.kill(folder, "step", *words, left=1, stay=True) == "step"
     faults.finish(folder, *words)
     faults.check(folder, whole)
 
