@@ -11,10 +11,11 @@ PYTEST := -q -n 2 --dist loadgroup
 # names; variables too (-g) would more than double the time of the build.
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DYOLOX_OPS_ONE_LEVEL -O1 -g1
 SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
-PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)
+UNDER_SANITIZERS = LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized
 
-.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitize fuzz races load \
-  faults outside lowest dist clean
+.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
+  fuzz-sanitized races load largest faults outside lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
@@ -91,15 +92,21 @@ audit: build
 	$(BIN)/torch-abi-audit --check torch yolox_ops/_C*.so
 
 # The tests of C++ and of the emulated CUDA kernels once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
-sanitize: build
-	$(SANITIZED) CUDA_HOME= $(BIN)/python setup.py -q build --build-lib build/sanitized
+sanitize: sanitized
 	$(SANITIZED) YOLOX_OPS_EMULATED=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitized
-	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized \
-	  $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) -m "not heavy and not plain"
+	$(UNDER_SANITIZERS) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) \
+	  -m "not heavy and not plain"
+
+sanitized: build
+	$(SANITIZED) CUDA_HOME= $(BIN)/python setup.py -q build --build-lib build/sanitized
 
 # Drawn calls of every entry point, valid and not, for so many minutes.
 fuzz: build
 	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),1)
+
+# The same under both sanitizers. -P: not the package that lies in the checkout.
+fuzz-sanitized: sanitized
+	$(UNDER_SANITIZERS) PYTHONPATH="build/sanitized:.:tests" $(BIN)/python -P -m fuzz --minutes $(or $(MINUTES),10)
 
 # Every op under ThreadSanitizer, on threads that it sees in place of OpenMP's.
 races: build

@@ -13,6 +13,9 @@ from fuzz.calls import Outcome, calls, check
 from fuzz.contracts import OPS
 from fuzz.workers import Finding, Plan, Report, fuzz
 
+# A run that means to test one build must not find another.
+assert os.environ.get("YOLOX_OPS_UNDER_TEST", "") in yolox_ops.__file__, yolox_ops.__file__
+
 SHOWN = 20  # findings that are printed whole
 
 
