@@ -10,12 +10,12 @@ import pytest
 import torch
 from runs import WORDS, checkpoint, trainer
 
-from yolox_ops import simota
 from yolox_ops._files import UNFINISHED, held, remove_unfinished
 from yolox_ops.cli import main
 from yolox_ops.yolox.train import command
 from yolox_ops.yolox.train.command import DATA
 from yolox_ops.yolox.train.log import read
+from yolox_ops.yolox.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,8 @@ FAULTS = {
     "step of a bool": (("step",), True, "step in .*last.pt must be of type int, got True"),
     "negative step": (("step",), -1, "step in .*last.pt must be in .*, got -1"),
     "huge step": (("step",), 10**30, "step in .*last.pt must be in "),
+    "step beyond the run": (("step",), 99, "step in .*last.pt must be one of 1, got 99"),
+    "best of NaN": (("best",), NAN, "best in .*last.pt must be an average precision, got NaN"),
     "best of text": (("best",), "high", "best in .*last.pt must be of type float"),
     "recipe of a list": (("recipe",), [1], "recipe in .*last.pt must be of type dict, got"),
     "unknown in the recipe": (("recipe", "x" * 10**6), 1, "recipe in .*last.pt must be one of this version, got also"),
@@ -126,6 +128,7 @@ TABLES = {
     "a long row": (b"step,total\n1,2,3\n", "line 2: "),
     "a word": (b"step,total\n1,two\n", "line 2: could not convert string to float: 'two'"),
     "not UTF-8": (b"step,total\n1,\xff\n", "line 2: could not convert string to float: '\ufffd'"),
+    "out of range": (b"step,total\n1,1e300\n", "line 2: 1e300 is out of range"),
     "a long field": (b'step,total\n1,"' + b"9" * 200_000 + b'"\n', "line 2: field larger than field limit"),
 }
 
@@ -144,6 +147,33 @@ def test_a_pipe_for_a_table_is_not_waited_for(tmp_path, whole):
     torch.save(whole, tmp_path / "last.pt")
     os.mkfifo(tmp_path / "epochs.csv")
     assert "epochs.csv: the file must be a regular one, got a pipe" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "file"])
+def test_events_go_through_no_link(tmp_path, whole, kind):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    torch.save(whole, tmp_path / "run" / "last.pt")
+    place = tmp_path / "run" / "tensorboard"
+    if kind == "file":
+        place.touch()
+    else:
+        place.symlink_to("../outside" if kind == "link" else "../outside/new")
+    assert "run/tensorboard must be a folder of this run's, got a link or a file" in refused(tmp_path / "run")
+    assert os.listdir(tmp_path / "outside") == []
+
+
+def test_a_checkpoint_that_asks_for_more_than_memory(tmp_path, whole, monkeypatch):
+    """As a bytearray(10**13) does, for which a pickle needs few bytes."""
+
+    def load(*_, **__):
+        raise MemoryError
+
+    torch.save(whole, tmp_path / "last.pt")
+    monkeypatch.setattr(torch, "load", load)
+    assert f"out of memory: {tmp_path}/last.pt must fit into memory\n" in refused(tmp_path)
+    with pytest.raises(SystemExit, match=rf"^yolox-ops: {tmp_path}/last.pt must fit into memory$"):
+        main(["predict", str(tmp_path / "last.pt"), __file__])
 
 
 def test_a_link_to_nowhere_is_a_run(tmp_path):
@@ -167,23 +197,52 @@ def test_only_folders_of_killed_writers_are_removed(tmp_path):
     )
 
 
-def test_two_runs_in_one_folder(tmp_path):
+@pytest.mark.parametrize("word", ["--out", "--resume"])
+def test_two_runs_in_one_folder(tmp_path, word):
     """The second would spoil the first one's tables and checkpoints."""
+    words = rf"^yolox-ops: another process trains in {tmp_path}: wait for it, or take another folder$"
+    with held(tmp_path), pytest.raises(SystemExit, match=words):
+        main(["train", word, str(tmp_path)])
+
+
+SMALL = ("--count", "4", "--val-count", "4", "--out", "new")
+
+
+@pytest.mark.parametrize(
+    ("words", "folder", "looks"),
+    [
+        (("train", *WORDS, "--out", "new"), "new", 2),
+        (("train", "--resume", "old"), "old", 3),
+        (("demo", *SMALL), "new", 1),
+        (("compare-assigners", "--seeds", "1", *SMALL), "new/runs/simota-1", 1),
+    ],
+    ids=["train", "resume", "demo", "compare"],
+)
+def test_who_trains_holds_the_folder(tmp_path, whole, monkeypatch, words, folder, looks):
+    """Before it looks what is there, and until it is done. A folder into which nothing was put goes again."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    torch.save(whole, tmp_path / "old" / "last.pt")
     seen = []
 
-    def assigner(*scene):
-        if not seen:
-            before = sorted(os.listdir(tmp_path))
-            words = rf"another process holds this folder: '{tmp_path}'\n{tmp_path} has no checkpoint yet$"
-            with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
-                second.run(progress=False)
-            seen.append(sorted(os.listdir(tmp_path)) == before)
-        return simota(*scene)
+    def held_now():
+        with pytest.raises(BlockingIOError), held(tmp_path / folder):
+            pass
+        seen.append(True)
 
-    first, second = trainer(tmp_path, assigner=assigner), trainer(tmp_path)
-    first.run(progress=False)
-    assert seen == [True] and first.step == 12
-    with held(tmp_path):  # it is free again
+    def run(*_, **__):
+        held_now()
+        raise KeyboardInterrupt
+
+    saved, read = command.saved, command.last_saved
+    monkeypatch.setattr(command, "way_on", lambda folder: "")
+    monkeypatch.setattr(command, "saved", lambda folder: held_now() or saved(folder))
+    monkeypatch.setattr(command, "last_saved", lambda folder: held_now() or read(folder))
+    monkeypatch.setattr(Trainer, "run", run)
+    with pytest.raises(SystemExit, match=r"^yolox-ops: interrupted"):
+        main(list(words))
+    assert len(seen) == looks and (folder == "old" or not (tmp_path / folder).exists())
+    with held(tmp_path / folder):  # it is free again
         pass
 
 
@@ -191,10 +250,16 @@ def test_two_runs_in_one_folder(tmp_path):
 def test_a_workers_life_holds_no_folder(tmp_path):
     """A worker outlives a killed run by some seconds."""
     fork = multiprocessing.get_context("fork")
-    done = fork.Event()
+    begun, done = fork.Event(), fork.Event()
+
+    def work():
+        begun.set()
+        done.wait()
+
     with held(tmp_path):
-        worker = fork.Process(target=done.wait)
+        worker = fork.Process(target=work)
         worker.start()
+    begun.wait()
     with held(tmp_path):
         assert worker.is_alive()
     done.set()

@@ -87,6 +87,18 @@ def test_no_checkpoint_is_written_while_steps_are_skipped(tmp_path):
     assert checkpoint(tmp_path)["step"] == 4 and checkpoint(tmp_path, "previous.pt")["step"] == 3
 
 
+def test_a_run_may_end_with_skipped_steps(tmp_path, capsys):
+    """Its last.pt is of the end, so that it is done; the weights are those of the step before."""
+    run = trainer(tmp_path)
+    spoil(run, (10, 11), math.nan)
+    run.run(progress=False)
+    assert "the last 2 steps were skipped: these are the weights from before them" in capsys.readouterr().out
+    assert checkpoint(tmp_path)["step"] == 12 and checkpoint(tmp_path, "previous.pt")["step"] == 8
+    assert checkpoint(tmp_path)["averaged"] == 10
+    resumed = trainer(tmp_path, resume=True)
+    assert (resumed.step, resumed.evaluated) == (12, 12)
+
+
 def spoiled_rank(rank, folder):
     """One of two processes; in the second the images of one step are NaN. Under fp16 the first one does not
     see that by itself. Then both give up, the second later; and go on from checkpoints of two steps."""

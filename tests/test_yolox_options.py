@@ -78,7 +78,7 @@ def test_recipe(asked, words, recipe):
 
 def test_data_and_place(asked):
     _, data, folder, ranks, here, options = asked()
-    assert data == DATA and folder == Path("run") and ranks[:2] == (0, 1) and options == {"resume": False}
+    assert data == DATA and folder == Path("run") and ranks[:2] == (0, 1) and options == {}
     assert here == {"workers": 2, "save_every": None, "max_nan_steps": 10}
     more = ("--images", "i", "--val-images", "v", "--on-bad", "refuse", "--count", "7", "--val-count", "3")
     words = ("--out", "o", "--workers", "0", "--save-every", "5", "--no-progress", "--device", "cpu")

@@ -48,13 +48,22 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Holds a folder until the block or the process ends; where a file system has no locks, nothing is held.
+    """Holds a folder until the block or the process ends, and makes it if need be; if then nothing is put in, it goes
+    again. Where a file system has no locks, or this process may not list the folder, nothing is held.
 
     Raises:
-        BlockingIOError: another process holds it, or another block of this one; the error names it.
+        BlockingIOError: another process holds it, or another block of this one; the error names it. OSError: it cannot
+            be made.
     """
-    with _lock(folder):
-        yield
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _lock(folder):
+            yield
+    finally:
+        if made:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
 
 
 @contextmanager
@@ -73,7 +82,7 @@ def _lock(folder: str | Path) -> Iterator[bool]:
     """Locks a folder until the block or the process ends; whether that was possible. Raises what `held` does."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:  # its writer was done, or it is not ours to open
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # its writer was done, or it is not ours
         yield False
         return
     _locks.add(descriptor)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from yolox_ops import simota
+from yolox_ops._files import held
 from yolox_ops.demo.assign import show_assignment
 from yolox_ops.demo.detections import draw_detections
 from yolox_ops.yolox.checkpoint import open_model
@@ -29,7 +30,7 @@ def run(out: Path, *, seed: int, device: str, epochs: int, count: int, val_count
     val = Digits("val", images=val_count, height=SIZE, width=SIZE, seed=seed)
     recipe = digits_recipe(epochs=epochs, seed=seed, height=SIZE, width=SIZE)
     assigner = Watched(simota)
-    with joined(device) as ranks:
+    with held(out), joined(device) as ranks:
         trainer = Trainer(recipe, train, val, out, ranks=ranks, workers=0, assigner=assigner)
         trainer.run()
     model, _ = open_model(out / "best.pt")

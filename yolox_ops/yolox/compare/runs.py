@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from yolox_ops._files import written_whole
+from yolox_ops._files import held, written_whole
 from yolox_ops._options import told
 from yolox_ops._reading import BadFile, read_regular
 from yolox_ops.yolox.assigners import ASSIGNERS
@@ -88,9 +88,13 @@ class Run(NamedTuple):
     def result(self, folder: Path, device: torch.device, workers: int, *, progress: bool) -> Result:
         """What is kept of the run in `folder`, or what training it gives. A run that was cut short begins anew."""
         folder /= f"{self.recipe.assigner}-{self.recipe.seed}"
-        path = folder / "result.json"
-        if path.exists():
-            return read_result(path)
+        with held(folder):
+            path = folder / "result.json"
+            return read_result(path) if path.exists() else self.trained(path, device, workers, progress=progress)
+
+    def trained(self, path: Path, device: torch.device, workers: int, *, progress: bool) -> Result:
+        """Writes the result that it returns to `path`, in the run's folder."""
+        folder = path.parent
         watched = Watched(ASSIGNERS[self.recipe.assigner])
         alone = Ranks(0, 1, device)
         trainer = Trainer(self.recipe, self.train, self.val, folder, ranks=alone, workers=workers, assigner=watched)

@@ -3,13 +3,14 @@
 import argparse
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import distributed as dist
 
 from yolox_ops._check import short_repr
+from yolox_ops._files import held
 from yolox_ops._options import told
 from yolox_ops.yolox.checkpoint import load_checkpoint
 from yolox_ops.yolox.data.open import open_dataset
@@ -51,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
     here = {name: given.pop(name) for name in HERE}
     progress = here.pop("progress")
     folder = given.get("resume") or given.get("out", Path("run"))
-    with ended(folder), joined(here.pop("device")) as ranks:
+    with ended(folder), ExitStack() as stack:
+        with told():
+            ranks = stack.enter_context(joined(here.pop("device")))
+        if ranks.first:
+            stack.enter_context(held(folder))
         with told():
             trainer = resumed(given, ranks, here) if given.get("resume") else begun(given, ranks, here)
         trainer.run(progress=progress)
@@ -66,10 +71,13 @@ def ended(folder: Path) -> Iterator[None]:
         yield
     except FloatingPointError as error:  # which going on would meet again
         raise SystemExit(f"yolox-ops: {error}") from error
+    except BlockingIOError as error:
+        way = "wait for it, or take another folder"
+        raise SystemExit(f"yolox-ops: another process trains in {error.filename}: {way}") from error
     except (OSError, dist.DistError) as error:
         raise SystemExit(f"yolox-ops: {error}\n{way_on(folder)}") from error
     except MemoryError as error:
-        raise SystemExit(f"yolox-ops: {who()}{FULL}: {error}\n{way_on(folder)}") from error
+        raise SystemExit(f"yolox-ops: {who()}out of memory: {error}\n{way_on(folder)}") from error
     except RuntimeError as error:
         for words, fate in FATES.items():
             if words in str(error):

@@ -2,6 +2,8 @@
 
 import csv
 import importlib.util
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ STEP_COLUMNS = (
     *("step", "epoch", "lr", "total", "box", "obj", "cls", "l1", "positives_per_gt", "seconds_per_step"),
     "skipped",  # steps since the last row, in whose means they are not
 )
+LARGEST = 1e39  # beyond float32
 EPOCH_COLUMNS = ("step", "epoch", "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 
 
@@ -54,11 +57,19 @@ def read(path: Path) -> list[dict[str, float]]:
         names = next(table, [])
         if names[:1] != ["step"]:
             raise ValueError(f"{short_repr(names)} for the names of columns")
-        return [dict(zip(names, map(float, row), strict=True)) for row in table]
+        return [dict(zip(names, map(number, row), strict=True)) for row in table]
     except (ValueError, csv.Error) as error:
         raise BadFile(
             f"{path} must be a table of a run, step first, got in line {table.line_num or 1}: {error}"
         ) from error
+
+
+def number(text: str) -> float:
+    """What a run can have written: its numbers are float32's, or count steps."""
+    value = float(text)
+    if LARGEST < abs(value) < math.inf:
+        raise ValueError(f"{text} is out of range")
+    return value
 
 
 class Log:
@@ -75,6 +86,8 @@ class Log:
             from torch.utils.tensorboard import SummaryWriter
 
             self.place = folder / "tensorboard"
+            if os.path.lexists(self.place) and (self.place.is_symlink() or not self.place.is_dir()):
+                raise BadFile(f"{self.place} must be a folder of this run's, got a link or a file")  # it writes through
             self.board = SummaryWriter(str(self.place), purge_step=step + 1)
 
     def add(self, table: Table, *row: float) -> None:

@@ -62,18 +62,30 @@ def who() -> str:
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Joins the processes that torchrun started; "cuda" becomes each one's own GPU. Without torchrun there is one."""
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    where = torch.device(device)
+    """Joins the processes that torchrun started; "cuda" becomes each one's own GPU. Without torchrun there is one.
+
+    Raises:
+        ValueError: the environment has WORLD_SIZE, and not all else that torchrun sets.
+    """
+    ranks, where = _from_environment("WORLD_SIZE", 1), torch.device(device)
     if where.type == "cuda" and where.index is None:
-        where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        where = torch.device("cuda", _from_environment("LOCAL_RANK", 0))
     if where.type == "cuda":
         torch.cuda.set_device(where)
     if ranks == 1:
         yield Ranks(0, 1, where)
         return
+    for name in ("RANK", "MASTER_PORT"):
+        _from_environment(name)
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), ranks, where)
     finally:
         dist.destroy_process_group()
+
+
+def _from_environment(name: str, default: int | None = None) -> int:
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise ValueError(f"{name} must be a number in the environment, as torchrun sets it, got {text!r}")
+    return int(text)

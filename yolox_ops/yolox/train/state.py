@@ -1,6 +1,7 @@
 """The run's checkpoint: everything that training goes on from."""
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,6 +91,8 @@ def _read(path: Path) -> Saved:
     for name in ("averaged", "evaluated", "step"):
         if not 0 <= content[name] <= 2**53:
             raise ValueError(f"{name} in {path} must be in [0, 2^53], got {short_repr(content[name])}")
+    if math.isnan(content["best"]):
+        raise ValueError(f"best in {path} must be an average precision, got NaN")
     try:
         if odd := content["recipe"].keys() - {field.name for field in dataclasses.fields(Recipe)}:
             raise ValueError(f"also {short_repr(list(odd))}")

@@ -1,6 +1,5 @@
 """The training loop: YOLOX's recipe on this package's model, loss and ops."""
 
-import contextlib
 import dataclasses
 import math
 import sys
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from yolox_ops._check import check_count
-from yolox_ops._files import held, remove_unfinished
+from yolox_ops._files import remove_unfinished
 from yolox_ops.assignment import Assignment
 from yolox_ops.yolox.data.sample import Batch, Dataset
 from yolox_ops.yolox.evaluate import AveragePrecision, average_precision, predict_records
@@ -31,7 +30,7 @@ LOG_EVERY = 10  # steps, and before a checkpoint
 
 
 class Trainer:
-    """One run in one folder, which it holds while it runs: a second one there ends with a BlockingIOError.
+    """One run in one folder, which nobody else may write to: whoever asks for a run does so while it has it `held`.
 
     The folder gets last.pt (all that `resume` needs), previous.pt (the one before it), best.pt (averaged weights of the
     best AP), steps.csv, epochs.csv and TensorBoard's files. A run that is killed, and resumed, ends as it would have
@@ -89,35 +88,28 @@ class Trainer:
         self.learner = Learner(recipe, len(train.class_names), ranks, assigner)
         self.resumed = resume is not None
         self.saved: int | None = None  # the step of last.pt, where that is this run's, and whole
+        self.steps_an_epoch = Plan(recipe, len(train), ranks=ranks.ranks).steps_an_epoch
+        self.steps = recipe.epochs * self.steps_an_epoch
         if resume is not None:
             self.load(resume)
-        self.steps_an_epoch = Plan(recipe, len(train), ranks=ranks.ranks).steps_an_epoch
 
     def run(self, *, progress: bool = True) -> None:
-        """Trains to the end. Raises BlockingIOError if somebody else trains in the folder."""
+        """Trains to the end."""
         self.log = None
-        with contextlib.ExitStack() as stack:
-            if self.ranks.first:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(held(self.folder))
-                remove_unfinished(self.folder)
-                if not self.resumed:
-                    (self.folder / PREVIOUS).unlink(missing_ok=True)  # of another run
-                self.log = Log(self.folder, self.step, self.evaluated)
-            self.train(progress)
-            if self.log is not None:
-                self.log.close()
-
-    def train(self, progress: bool) -> None:
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.folder)
+            if not self.resumed:
+                (self.folder / PREVIOUS).unlink(missing_ok=True)  # of another run
+            self.log = Log(self.folder, self.step, self.evaluated)
         self.learner.set_mode()
         parallel = self.ranks.parallel(self.learner.model)
         if self.step > self.evaluated and self.step % self.steps_an_epoch == 0:
             self.end_epoch()  # which was interrupted
         plan = Plan(self.recipe, len(self.train_set), start=self.step, rank=self.ranks.rank, ranks=self.ranks.ranks)
         batches = train_loader(self.train_set, self.recipe, plan, workers=self.workers, device=self.ranks.device)
-        total = self.recipe.epochs * self.steps_an_epoch
         bar = tqdm(
-            total=total,
+            total=self.steps,
             initial=self.step,
             unit="step",
             mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants fewer
@@ -143,6 +135,10 @@ class Trainer:
                 if ends:
                     self.end_epoch()
                     start = time.perf_counter()
+        if self.learner.nan_steps and self.ranks.first:
+            tqdm.write(f"the last {self.learner.nan_steps} steps were skipped: these are the weights from before them")
+        if self.log is not None:
+            self.log.close()
 
     def one_step(self, model: nn.Module, batch: Batch) -> Tensor:
         """Learner.step at the rate and with the losses that are due."""
@@ -209,9 +205,9 @@ class Trainer:
         return {"model": recipe.model, "class_names": names, "height": recipe.height, "width": recipe.width}
 
     def save(self) -> None:
-        """Writes last.pt, and makes previous.pt of the one of an earlier step. Not while steps are being skipped: the
-        update before may have ruined the weights."""
-        if not self.ranks.first or self.learner.nan_steps:
+        """Writes last.pt, and makes previous.pt of the one of an earlier step. Not while steps are being skipped, but
+        for the run's last: the update before may have ruined the weights."""
+        if not self.ranks.first or (self.learner.nan_steps and self.step < self.steps):
             return
         content = self.learner.state() | {
             "settings": self.settings(),
@@ -229,6 +225,8 @@ class Trainer:
         """Goes on from there, in all processes from the same step, or raises a ValueError."""
         if saved.recipe != self.recipe:
             raise ValueError(f"{saved.path} must be of this recipe, got {saved.recipe}")
+        if saved.content["step"] > self.steps:
+            raise ValueError(f"step in {saved.path} must be one of {self.steps}, got {saved.content['step']}")
         self.learner.load(saved)
         self.step, self.evaluated, self.best = (saved.content[name] for name in ("step", "evaluated", "best"))
         self.saved = None if saved.complaint else self.step
