@@ -102,6 +102,37 @@ def test_an_output_that_is_full(place, words, buffered):
     assert (done.returncode, done.stderr) == (1, "yolox-ops: [Errno 28] No space left on device\n")
 
 
+@pytest.mark.parametrize("stream", [1, 2])
+def test_an_output_that_is_closed(place, stream):
+    words = [sys.executable, "-m", "yolox_ops", "eval", "x.pt", "--data", "train.json"]
+    command = ["sh", "-c", f'exec "$@" {stream}>&-', "sh", *words]
+    closed = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert closed.returncode == 0 and b"Traceback" not in closed.stderr
+    assert (b"NMS" in closed.stdout) == (stream == 2)
+
+
+@pytest.mark.parametrize(
+    ("environment", "fact"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE must be a number in the environment, as torchrun sets it, got 'two'"),
+        ({"WORLD_SIZE": "2", "MASTER_PORT": "29500"}, "RANK must be a number in the environment, .* got ''"),
+    ],
+)
+def test_half_of_torchruns_environment(place, monkeypatch, environment, fact):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=f"^yolox-ops: {fact}"):
+        main(list(TRAIN))
+    assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["meta", "mkldnn"])
+def test_devices_without_kernels(place, device, capsys):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["eval", "x.pt", "--data", "train.json", "--device", device])
+    assert f"argument --device: must be cpu or cuda, got '{device}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
     [

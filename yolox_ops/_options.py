@@ -35,6 +35,8 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def usable_device(text: str) -> str:
+    if text.partition(":")[0] not in ("cpu", "cuda"):  # torch knows others, for which there are no kernels
+        raise argparse.ArgumentTypeError(f"must be cpu or cuda, got {text!r}")
     try:
         torch.empty(0, device=text)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts

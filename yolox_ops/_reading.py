@@ -5,7 +5,10 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
+
+from yolox_ops._files import naming
 
 
 class BadFile(ValueError):
@@ -38,7 +41,8 @@ def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes
     """All bytes of a file. Raises what open_regular does, and ValueError if memory does not hold them."""
     with open_regular(path, most) as file:
         try:
-            return file.read()
+            with naming(Path(path)):
+                return file.read()
         except MemoryError as error:
             size = os.fstat(file.fileno()).st_size
             raise ValueError(f"the file must fit into memory, got {size} bytes") from error

@@ -19,11 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for register in (register_info, demo.register, detector.register):
         register(commands)
     args = parser.parse_args(argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal has no letter for
     try:
-        with told((BadFile, OSError)):
+        with told((BadFile, MemoryError, OSError)):
             return args.run(args)
+    except KeyboardInterrupt as error:
+        raise SystemExit("yolox-ops: interrupted") from error
     finally:
         try:
             sys.stdout.flush()

@@ -40,8 +40,8 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
             f"{path} must hold tensors and plain values only, for nothing in it may run (weights_only=True), got "
             f'{code[0] if code else _line(error)}; if you trust it, save its "model" alone to a new file'
         ) from error
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise MemoryError(f"{path} must fit into memory") from error
     except Exception as error:  # what the unpickler makes of other files, from EOFError to KeyError
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is of an offset before the file's begin
             raise
