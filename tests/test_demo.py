@@ -157,7 +157,7 @@ def test_info(capsys):
         (["fly"], "invalid choice: 'fly'"),
         (["demo", "fly"], "unrecognized arguments: fly"),
         (["demo", "--epochs", "-1"], "must be a positive integer, got '-1'"),
-        (["demo", "--device", "toaster"], "argument --device: Expected one of cpu, cuda"),
+        (["demo", "--device", "toaster"], "argument --device: must be cpu or cuda, got 'toaster'"),
     ],
 )
 def test_wrong_arguments(argv, words, capsys):
