@@ -128,7 +128,7 @@ outside: build
 
 # Every op beyond 2^31 elements; it takes up to 12 GB.
 largest: build
-	$(BIN)/python tests/largest.py
+	PYTHONPATH=. $(BIN)/python tests/largest.py
 
 # Tests on the lowest versions that pyproject.toml admits. Old packages warn of one another, which is no fault of ours.
 lowest: export OMP_WAIT_POLICY = passive

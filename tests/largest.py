@@ -1,7 +1,7 @@
 """Calls every op on sizes near what a machine of 16 GB holds, most of them beyond 2^31 elements, and checks all of each
 answer.
 
-    python tests/largest.py [--case NAME ...]
+    PYTHONPATH=. python tests/largest.py [--case NAME ...]
 
 A case repeats a small problem, whose answer is compared with python_ref's unless that would take too long, until the
 tensors are large; the answer must then be the small one's everywhere, and, but where sums come in another order, with

@@ -87,7 +87,7 @@ class Learner:
         return {
             "model": weights(self.average.module),
             "raw": weights(self.model),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": {"state": self.optimizer.state_dict()["state"]},  # the rest is the recipe's
             "scaler": self.scaler.state_dict(),
             "averaged": int(self.average.n_averaged),
             "random": random_state(self.device),
@@ -99,9 +99,7 @@ class Learner:
         load_weights(path, content["raw"], self.model)
         load_weights(path, content["model"], self.average.module)
         self.average.n_averaged.fill_(content["averaged"])
-        # Groups and their numbers are the recipe's; a file has only the momentum to add.
-        mine = self.optimizer.state_dict() | {"state": self._momentum(saved)}
-        self.optimizer.load_state_dict(mine)
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": self._momentum(saved)})
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(self.scaler.state_dict() | self._scale(saved))
         set_random_state(saved, self.device)
