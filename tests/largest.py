@@ -79,7 +79,6 @@ def aligned_iou() -> None:
         answer, [similarity(a, b, "xyxy", "diou") for a, b in zip(boxes.tolist(), next_ones.tolist(), strict=True)]
     )
     large = repeated(boxes, enough(boxes.numel()))
-    torch.set_num_threads(64)  # of which the last begin beyond 2^31
     check_repeats(yolox_ops.aligned_iou(large[:-1], large[1:], kind="diou"), answer)
 
 
