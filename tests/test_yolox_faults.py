@@ -5,15 +5,18 @@ import multiprocessing
 import os
 import random
 import socket
+import subprocess
+import sys
 import time
 
 import faults
 import pytest
 import torch
-from runs import RECIPE, checkpoint, trainer
+from runs import RECIPE, ROOT, checkpoint, trainer
 
 from yolox_ops import simota
 from yolox_ops.cli import main
+from yolox_ops.yolox.data.loader import _tie_to
 from yolox_ops.yolox.train import command
 from yolox_ops.yolox.train.batches import Plan, train_loader
 from yolox_ops.yolox.train.log import Table, read
@@ -147,6 +150,37 @@ def test_a_killed_worker_ends_the_run_and_it_goes_on(tmp_path):
     batches = train_loader(again.train_set, RECIPE, Plan(RECIPE, 16, start=again.step), workers=0, device=ALONE.device)
     again.one_step(again.learner.model, next(iter(batches)))
     assert again.learner.nan_steps == 0
+
+
+SLOW = """
+import os, time, torch
+from yolox_ops.yolox.data.loader import loader
+
+class Slow(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+
+next(iter(loader(Slow(), 1)))
+"""
+
+
+def test_a_worker_ends_with_its_run():
+    """At once, whatever it does; torch's own look after the parent comes between two batches."""
+    with subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, cwd=ROOT) as run:
+        worker = int(run.stdout.readline())
+        run.kill()
+    faults.gone([worker])
+
+
+def test_a_worker_whose_run_was_killed_before_it_began():
+    worker = multiprocessing.get_context("spawn").Process(target=_tie_to, args=(1, 0))  # its parent is another
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 1
 
 
 def test_ctrl_c_is_said_in_a_line(tmp_path):
