@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -29,10 +30,11 @@ class Report(NamedTuple):
     wrong: list[str]  # the case of every call whose answer differed
     memory: list[int]  # resident bytes after every round, while no call runs
 
-    def growth(self) -> int:
-        """Bytes by which the largest of the last third exceeds the largest of the third before."""
+    def growth(self) -> float:
+        """Bytes by which the median of the last third exceeds that of the third before; single rounds differ by tens of
+        megabytes, by what each thread's allocator holds."""
         third = len(self.memory) // 3
-        return max(self.memory[-third:]) - max(self.memory[third:-third]) if third else 0
+        return median(self.memory[-third:]) - median(self.memory[third:-third]) if third else 0
 
     def problems(self) -> list[str]:
         found = [f"{name}: another answer" for name in sorted(set(self.wrong))]
