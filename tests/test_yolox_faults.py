@@ -189,6 +189,11 @@ def test_ctrl_c_is_said_in_a_line(tmp_path):
         raise KeyboardInterrupt
 
 
+def test_an_output_that_blocks_is_no_held_folder(tmp_path):
+    with pytest.raises(BlockingIOError, match="could not complete"), command.ended(tmp_path):
+        raise BlockingIOError(errno.EAGAIN, "write could not complete without blocking")
+
+
 def test_a_rank_lost_before_the_first_step(tmp_path, monkeypatch):
     def lost(*_):
         raise RuntimeError("[pair.cc:547] gloo: Connection closed by peer")

@@ -72,6 +72,8 @@ def ended(folder: Path) -> Iterator[None]:
     except FloatingPointError as error:  # which going on would meet again
         raise SystemExit(f"yolox-ops: {error}") from error
     except BlockingIOError as error:
+        if error.filename is None:  # an output that takes no more, and not the folder's lock
+            raise
         way = "wait for it, or take another folder"
         raise SystemExit(f"yolox-ops: another process trains in {error.filename}: {way}") from error
     except (OSError, dist.DistError) as error:
