@@ -49,7 +49,7 @@ test: build emulated peers
 
 # The CUDA kernels, compiled for the CPU: how they are tested where there is no GPU.
 emulated: .venv/ready
-	YOLOX_OPS_EMULATED=1 $(BIN)/python setup.py -q build_ext --build-lib build/emulated
+	$(BIN)/python tests/emulator/build.py build/emulated
 
 lint: .venv/ready
 	$(BIN)/ruff check
@@ -93,7 +93,7 @@ audit: build
 
 # The tests of C++ and of the emulated CUDA kernels once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: sanitized
-	$(SANITIZED) YOLOX_OPS_EMULATED=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitized
+	$(SANITIZED) $(BIN)/python tests/emulator/build.py build/sanitized
 	$(UNDER_SANITIZERS) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) \
 	  -m "not heavy and not plain"
 

@@ -1,9 +1,8 @@
-"""Builds yolox_ops/_C.so from csrc/cpu, yolox_ops/_numpy.*.so from csrc/numpy, which knows nothing of torch, and, where
-nvcc is found, yolox_ops/_C_cuda.so from csrc/cuda, with ninja.
+"""Builds with ninja yolox_ops/_C.so from the .cpp files of csrc's families, yolox_ops/_numpy.*.so from csrc/numpy, which
+knows nothing of torch, and, where nvcc is found, yolox_ops/_C_cuda.so from the .cu files.
 
 Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last,
-where the C++ compiler runs), YOLOX_OPS_BUILD (folder of the object files), YOLOX_OPS_EMULATED (1: builds _C_emulated.so
-instead, csrc/cuda compiled for the CPU against tests/emulator).
+where the C++ compiler runs), YOLOX_OPS_BUILD (folder of the object files).
 """
 
 import importlib.util
@@ -27,7 +26,6 @@ CXXFLAGS = "-std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math
 NVCCFLAGS = (
     "-std=c++20 -O3 -DUSE_CUDA --fmad=false --expt-relaxed-constexpr -Xptxas -v -Xcompiler -fPIC,-fvisibility=hidden"
 )
-EMULATOR = "-Itests/emulator -U_FORTIFY_SOURCE -Wno-sign-compare -Wno-unknown-pragmas -x c++"
 BUILD = Path(os.environ.get("YOLOX_OPS_BUILD", "build/native"))
 
 
@@ -65,7 +63,7 @@ def find_pybind11(torch: Path) -> Path:
     return Path(spec.origin).parent / "include" if spec and spec.origin else torch / "include"
 
 
-def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str) -> None:
+def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: str, flags: str = "") -> None:
     """The ninja file that turns sources into one library; objects depend on the headers that the compilers saw."""
     name = output.name.partition(".")[0]
     include, lib = [f"{torch}/include"], shlex.quote(f"-L{torch}/lib")
@@ -75,8 +73,7 @@ def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: s
         ninja = ninja_syntax.Writer(file, width=1000)
         ninja.variable("builddir", BUILD)
         if nvcc is None:
-            emulator = EMULATOR if name == "_C_emulated" else ""
-            compiler, libs, stub = f"{cxx} {CXXFLAGS} {extra} {emulator}", f"{lib} -ltorch_cpu", None
+            compiler, libs, stub = f"{cxx} {CXXFLAGS} {extra} {flags}", f"{lib} -ltorch_cpu", None
             link, report = f"{cxx} {extra}", ""
         else:
             # A stand-in by the name of torch's CUDA library, so that a machine with CPU torch can link against it.
@@ -91,7 +88,7 @@ def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: s
             report = "2> $out.ptxas; status=$$?; grep -v '^ptxas info' $out.ptxas >&2; exit $$status"
         if name == "_numpy":
             include, libs = [sysconfig.get_path("include"), find_pybind11(torch)], "-pthread"
-        includes = " ".join(shlex.quote(f"-I{folder}") for folder in include)
+        includes = " ".join(shlex.quote(f"-I{folder}") for folder in ["csrc", *include])
         ninja.rule(
             "compile",
             f"{compiler} {TARGET} {includes} -MD -MF $out.d -c $in -o $out {report}",
@@ -120,27 +117,32 @@ class NinjaBuild(build_ext):
             sys.exit(
                 f"yolox_ops: no C++ compiler {cxx!r}: install g++ 12 or newer (Debian: apt install g++) or set CXX"
             )
-        output = Path(self.get_ext_fullpath(ext.name)).resolve()
-        plan = BUILD / f"{output.stem}.ninja"
-        for folder in (output.parent, BUILD):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_plan(plan, output, ext.sources, torch, cxx)
-        print(f"yolox_ops: building {output.name} from {', '.join(ext.sources)} against {torch}", flush=True)
-        if subprocess.run([sys.executable, "-m", "ninja", "-f", plan]).returncode:
-            sys.exit(f"yolox_ops: {output.name} did not compile; the compiler's own words stand above")
+        build_library(Path(self.get_ext_fullpath(ext.name)).resolve(), ext.sources, torch, cxx)
+
+
+def build_library(output: Path, sources: list[str], torch: Path, cxx: str, flags: str = "") -> None:
+    plan = BUILD / f"{output.stem}.ninja"
+    for folder in (output.parent, BUILD):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_plan(plan, output, sources, torch, cxx, flags)
+    print(f"yolox_ops: building {output.name} from {', '.join(sources)} against {torch}", flush=True)
+    if subprocess.run([sys.executable, "-m", "ninja", "-f", plan]).returncode:
+        sys.exit(f"yolox_ops: {output.name} did not compile; the compiler's own words stand above")
+
+
+def sources(suffix: str) -> list[str]:
+    """Those of every family that torch loads."""
+    return sorted(str(path) for path in Path("csrc").glob(f"*/*{suffix}") if path.parent.name != "numpy")
 
 
 def extensions() -> list[Extension]:
-    cuda_sources = sorted(map(str, Path("csrc/cuda").glob("*.cu")))
-    if os.environ.get("YOLOX_OPS_EMULATED"):
-        return [Extension("_C_emulated", [source for source in cuda_sources if "build_info" not in source])]
-    found = [Extension("yolox_ops._C", sorted(map(str, Path("csrc/cpu").glob("*.cpp"))))]
+    found = [Extension("yolox_ops._C", sources(".cpp"))]
     if Path(sysconfig.get_path("include"), "Python.h").is_file():
         found.append(Extension("yolox_ops._numpy", ["csrc/numpy/bindings.cpp"]))
     else:
         print("yolox_ops: no Python.h (Debian: apt install python3-dev): building without yolox_ops.numpy", flush=True)
     if find_nvcc():
-        found.append(Extension("yolox_ops._C_cuda", cuda_sources))
+        found.append(Extension("yolox_ops._C_cuda", sources(".cu")))
     else:
         print("yolox_ops: no nvcc (CUDA_HOME, PATH): building without CUDA C++", flush=True)
     return found
@@ -154,10 +156,11 @@ def description() -> str:
     return re.sub(r"\[([^]]*)\]\((?!https?:|#)[^)]*\)", r"\1", text)
 
 
-setup(
-    long_description=description(),
-    long_description_content_type="text/markdown",
-    ext_modules=extensions(),
-    cmdclass={"build_ext": NinjaBuild},
-    setup_requires=[] if find_torch() else ["torch>=2.11"],
-)
+if __name__ == "__main__":
+    setup(
+        long_description=description(),
+        long_description_content_type="text/markdown",
+        ext_modules=extensions(),
+        cmdclass={"build_ext": NinjaBuild},
+        setup_requires=[] if find_torch() else ["torch>=2.11"],
+    )

@@ -1,5 +1,5 @@
 """The built CPU libraries at each level of instructions that this machine has: copies in which the resolvers of
-YOLOX_OPS_SIMD (csrc/cpu/simd.h) always choose that level. All else of a copy is the library's, byte for byte."""
+YOLOX_OPS_SIMD (csrc/core/simd.h) always choose that level. All else of a copy is the library's, byte for byte."""
 
 import functools
 import importlib.machinery

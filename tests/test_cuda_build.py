@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted(path for path in (ROOT / "csrc/cuda").glob("*.cu") if path.stem != "build_info")
+SOURCES = sorted(path for path in (ROOT / "csrc").glob("*/*.cu") if path.stem != "build_info")
 HAS_NVCC = os.environ.get("CUDA_HOME", shutil.which("nvcc"))
 pytestmark = pytest.mark.skipif(not HAS_NVCC, reason="no nvcc here, so nothing was compiled for a GPU")
 

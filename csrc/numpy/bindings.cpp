@@ -9,9 +9,9 @@
 #include <string>
 #include <tuple>
 
-#include "../cpu/pairwise_iou.h"
-#include "../cpu/soft_nms.h"
-#include "threads.h"
+#include "boxes/pairwise_iou.h"
+#include "nms/soft_nms.h"
+#include "numpy/threads.h"
 
 namespace py = pybind11;
 

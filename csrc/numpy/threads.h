@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "../arguments.h"
-#include "../cpu/share.h"
+#include "core/errors.h"
+#include "core/share.h"
 
 namespace yolox_ops {
 

@@ -1,4 +1,4 @@
-// CUDA's runtime as far as csrc/cuda uses it, on the CPU: the kernels themselves run in the tests without a GPU. Thread
+// CUDA's runtime as far as the .cu files use it, on the CPU: the kernels themselves run in the tests without a GPU. Thread
 // after thread of a block runs as a fiber until it waits for others, and a warp as far ahead as it can. This shows
 // wrong answers, wrong barriers (a block in which nobody can go on is an error) and most missing ones (every second
 // block runs its threads backwards). It does not show what depends on a GPU's memory model or on blocks that run at the

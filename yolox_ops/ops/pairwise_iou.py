@@ -1,5 +1,5 @@
 """pairwise_iou: the model op. What an op is (schema, check, fake, gradient, docstring) is all on this page;
-the kernels are csrc/cpu/pairwise_iou.cpp, csrc/cuda/pairwise_iou.cu and yolox_ops/triton/pairwise_iou.py."""
+the kernels are csrc/boxes/pairwise_iou.{cpp,cu} and yolox_ops/triton/pairwise_iou.py."""
 
 import math
 

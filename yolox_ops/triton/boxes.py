@@ -1,4 +1,4 @@
-"""Box arithmetic, the formulas of csrc/box.h. A box is a tuple (x1, y1, x2, y2, area) of tensors; formats and kinds are
+"""Box arithmetic, the formulas of csrc/boxes/box.h. A box is a tuple (x1, y1, x2, y2, area) of tensors; formats and kinds are
 their public names."""
 
 import torch

@@ -1,4 +1,4 @@
-"""Sinkhorn's iteration in the log domain, what sinkhorn and ota share: the formulas of csrc/sinkhorn.h as potentials.
+"""Sinkhorn's iteration in the log domain, what sinkhorn and ota share: the formulas of csrc/transport/sinkhorn.h as potentials.
 
 A potential is a float64: the logarithm of what a row or column should carry, less that of what it would carry at
 potential 0. Terms are potentials of the other side less cost / epsilon, -inf where a pair has no mass. Exponentials run
@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 MOST_MASS = 1e12
-MOST_SCALED = tl.constexpr(2.0**40)  # |cost / epsilon| of a pair that has mass; csrc/sinkhorn.h says why
+MOST_SCALED = tl.constexpr(2.0**40)  # |cost / epsilon| of a pair that has mass; csrc/transport/sinkhorn.h says why
 TINY = 1e-8  # added to a supply or a demand, so that one of 0 has a logarithm
 
 

@@ -1,4 +1,4 @@
-"""Scalar arithmetic of csrc/numeric.h, the same to the bit in float32. float64 has the device's own functions."""
+"""Scalar arithmetic of csrc/core/numeric.h, the same to the bit in float32. float64 has the device's own functions."""
 
 import triton
 import triton.language as tl

@@ -1,0 +1,80 @@
+// A batch for simota_cost, simota and ota, as their tensors give it.
+#pragma once
+
+#include "assign/anchors.h"
+#include "assign/counts.h"
+#include "assign/tensors.h"
+#include "core/reader.h"
+
+namespace yolox_ops {
+
+template <class T>
+struct Scene {
+  Scene(const SceneTensors& in, const Rule& rule_)
+      : rule(rule_),
+        B(in.pred_boxes.size(0)),
+        N(in.pred_boxes.size(1)),
+        C(in.cls_logits.size(2)),
+        G(in.gt_boxes.size(1)),
+        has_obj(in.obj_logits.has_value()),
+        pred_boxes(in.pred_boxes),
+        cls_logits(in.cls_logits),
+        obj_logits(has_obj ? *in.obj_logits : in.pred_boxes),
+        anchors(in.anchor_points, in.strides, rule),
+        labels(B * G),
+        counts(read_counts(in.num_gts, B, G)) {
+    const Tensor dense_labels = dense(in.gt_labels, ScalarType::Long), dense_boxes = dense(in.gt_boxes, kDtype<T>);
+    std::copy_n(dense_labels.const_data_ptr<int64_t>(), B * G, labels.begin());
+    const T* p = dense_boxes.const_data_ptr<T>();
+    targets.reserve(B * G);
+    gt_boxes.reserve(B * G);
+    for (int64_t i = 0; i < B * G; ++i, p += 4) {
+      targets.push_back({p[0], p[1], p[2], p[3]});
+      gt_boxes.push_back(load_box(p, Format::kCxcywh, Kind::kIou));
+    }
+    for (int64_t b = 0; b < B; ++b) check_gts(b);
+  }
+
+  // The argument of that name in score_odds.
+  T own() const { return has_obj ? T(0) : T(1); }
+
+  Objectness<T> objectness_of(int64_t b, int64_t j) const {
+    return has_obj ? objectness(obj_logits.at(b, j)) : Objectness<T>{};
+  }
+
+  // The score of one anchor for one class.
+  T logit(int64_t b, int64_t j, int64_t label) const { return cls_logits.at(b, j, label); }
+
+  Rule rule;
+  int64_t B, N, C, G;
+  bool has_obj;
+  Reader<T> pred_boxes, cls_logits, obj_logits;
+  Anchors<T> anchors;
+  std::vector<int64_t> labels;     // [B, G]
+  std::vector<int64_t> counts;     // [B], real ground truths
+  std::vector<Target<T>> targets;  // [B, G]
+  std::vector<Box<T>> gt_boxes;    // [B, G]
+
+ private:
+  void check_gts(int64_t b) const {
+    for (int64_t g = 0; g < counts[b]; ++g) {
+      const int64_t label = labels[b * G + g];
+      check(label >= 0 && label < C, "gt_labels must be in [0, ", C, "), got ", label, " at image ", b, ", row ", g);
+      const Target<T>& gt = targets[b * G + g];
+      const bool whole = gt.cx == gt.cx && gt.cy == gt.cy && gt.w == gt.w && gt.h == gt.h;
+      check(whole, "gt_boxes must not be NaN, got NaN at image ", b, ", row ", g);
+    }
+  }
+};
+
+// Calls run(Scene<T>) with T = double for float64 predictions, else float.
+template <class Run>
+void dispatch_scene(const SceneTensors& in, const Rule& rule, const Run& run) {
+  if (is_float64(in.pred_boxes)) {
+    run(Scene<double>(in, rule));
+  } else {
+    run(Scene<float>(in, rule));
+  }
+}
+
+}  // namespace yolox_ops

@@ -1,0 +1,145 @@
+#include "boxes/box_sets.h"
+#include "boxes/dual.h"
+#include "core/device.cuh"
+
+namespace yolox_ops {
+namespace {
+
+constexpr int kThreads = 256;
+// Rows of the matrix that a block keeps in shared memory at once, and columns of a thread, stored together.
+constexpr int kRows = 16, kColumns = 4;
+
+template <class T>
+struct alignas(16) Columns {
+  T value[kColumns];
+};
+
+// A thread owns some columns and walks down the rows. With `whole` N is a multiple of kColumns, and a row of a thread
+// one store.
+template <class T, Kind kind, bool whole>
+__global__ void __launch_bounds__(kThreads, 2)
+    forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t B, int64_t M, int64_t N, Format format) {
+  __shared__ Box<T> rows[kRows];
+  for (int64_t b = blockIdx.z; b < B; b += gridDim.z) {
+    for (int64_t top = blockIdx.y * int64_t{kRows}; top < M; top += gridDim.y * int64_t{kRows}) {
+      const int count = static_cast<int>(min(int64_t{kRows}, M - top));
+      __syncthreads();
+      if (threadIdx.x < count) {
+        rows[threadIdx.x] = load_box(boxes1 + (b * M + top + threadIdx.x) * 4, format, kind);
+      }
+      __syncthreads();
+      for (int64_t j = (blockIdx.x * int64_t{kThreads} + threadIdx.x) * kColumns; j < N;
+           j += gridDim.x * int64_t{kThreads} * kColumns) {
+        Box<T> column[kColumns];
+        for (int c = 0; c < kColumns; ++c) {
+          column[c] = load_box(boxes2 + (b * N + min(j + c, N - 1)) * 4, format, kind);
+        }
+        T* p = out + (b * M + top) * N + j;
+        for (int i = 0; i < count; ++i, p += N) {
+          Columns<T> row;
+          for (int c = 0; c < kColumns; ++c) row.value[c] = similarity<kind>(rows[i], column[c]);
+          if constexpr (whole) {
+            *reinterpret_cast<Columns<T>*>(p) = row;
+          } else {
+            for (int c = 0; c < kColumns && j + c < N; ++c) p[c] = row.value[c];
+          }
+        }
+      }
+    }
+  }
+}
+
+// Sums four values over the block, in an order that never changes; the result is thread 0's.
+template <class T>
+__device__ void block_sum(T (&sum)[4]) {
+  __shared__ T partial[4][kThreads / 32];
+  for (int m = 0; m < 4; ++m) {
+    for (int step = 16; step > 0; step /= 2) sum[m] += __shfl_xor_sync(kAllLanes, sum[m], step);
+    if (threadIdx.x % 32 == 0) partial[m][threadIdx.x / 32] = sum[m];
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int m = 0; m < 4; ++m) {
+      sum[m] = partial[m][0];
+      for (int w = 1; w < kThreads / 32; ++w) sum[m] += partial[m][w];
+    }
+  }
+  __syncthreads();
+}
+
+// A block owns one box of `own` and sums over the boxes of `other`; grad is read through its strides.
+template <class T, Kind kind, bool first>
+__global__ void backward_kernel(const T* own, const T* other, const T* grad, int64_t stride_b, int64_t stride_own,
+                                int64_t stride_other, T* out, int64_t B, int64_t M, int64_t N, Format format) {
+  for (int64_t row = blockIdx.x; row < B * M; row += gridDim.x) {
+    const int64_t b = row / M, i = row % M;
+    const auto box = variable_box<T, 4>(own + row * 4, 0, format, kind);
+    T sum[4] = {};
+    for (int64_t j = threadIdx.x; j < N; j += kThreads) {
+      const T g = grad[b * stride_b + i * stride_own + j * stride_other];
+      if (g == T(0)) continue;
+      const Box<T> fixed = load_box(other + (b * N + j) * 4, format, kind);
+      const auto value = similarity_by<kind, first>(box, fixed_box<Dual<T, 4>>(fixed));
+      for (int m = 0; m < 4; ++m) sum[m] += g * value.partial[m];
+    }
+    block_sum(sum);
+    if (threadIdx.x == 0) {
+      for (int m = 0; m < 4; ++m) out[row * 4 + m] = sum[m];
+    }
+  }
+}
+
+template <class T>
+void forward(const Device& device, const BoxSets& in, Tensor& out) {
+  const int64_t B = out.size(0), M = out.size(1), N = out.size(2);
+  const dim3 grid(blocks(N, kThreads * kColumns), blocks(M, kRows), blocks(B, 1));
+  dispatch_kind(in.kind, [&]<Kind kind>() {
+    const auto kernel = N % kColumns == 0 ? forward_kernel<T, kind, true> : forward_kernel<T, kind, false>;
+    device.launch(kernel, grid, kThreads, in.boxes1.const_data_ptr<T>(), in.boxes2.const_data_ptr<T>(),
+                  out.mutable_data_ptr<T>(), B, M, N, in.format);
+  });
+}
+
+Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
+  const Device device(boxes1);
+  const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
+  Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, in.dtype);
+  if (out.numel() == 0) return out;
+  dispatch_dtype(in.dtype, [&]<class T>() { forward<T>(device, in, out); });
+  return out;
+}
+
+template <bool first, class T>
+void backward(const Device& device, const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3],
+              Format format, Kind kind, Tensor& out) {
+  const int64_t B = own.size(0), M = own.size(1), N = other.size(1);
+  if (B * M == 0) return;
+  dispatch_kind(kind, [&]<Kind k>() {
+    device.launch(backward_kernel<T, k, first>, blocks(B * M, 1), kThreads, own.const_data_ptr<T>(),
+                  other.const_data_ptr<T>(), grad, stride[0], stride[1], stride[2], out.mutable_data_ptr<T>(), B, M, N,
+                  format);
+  });
+}
+
+std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
+                                                 std::string fmt, std::string kind) {
+  const Device device(boxes1);
+  const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
+  check_gradient(grad, in, "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
+  Tensor grad1 = empty_like(in.boxes1), grad2 = empty_like(in.boxes2);
+  const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
+  const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
+  dispatch_dtype(in.dtype, [&]<class T>() {
+    backward<true>(device, in.boxes1, in.boxes2, grad.const_data_ptr<T>(), forth, in.format, in.kind, grad1);
+    backward<false>(device, in.boxes2, in.boxes1, grad.const_data_ptr<T>(), back, in.format, in.kind, grad2);
+  });
+  return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CUDA, m) {
+  m.impl("pairwise_iou", TORCH_BOX(&yolox_ops::pairwise_iou));
+  m.impl("pairwise_iou_backward", TORCH_BOX(&yolox_ops::pairwise_iou_backward));
+}

@@ -1,0 +1,100 @@
+// Reading a tensor of any dtype through its strides, without a converted copy of the whole, on CPU and GPU.
+#pragma once
+
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <type_traits>
+#include <vector>
+
+#include "core/guards.h"
+
+namespace yolox_ops {
+
+constexpr int64_t kCacheLine = 64;
+
+// Values arrive as T: float or double from a float tensor, int64_t from an integer tensor.
+template <class T>
+class Reader {
+ public:
+  Reader() = default;
+  explicit Reader(const Tensor& t) : data_(t.const_data_ptr()), dtype_(t.scalar_type()), size_(t.element_size()) {
+    for (int64_t i = 0; i < t.dim(); ++i) strides_[i] = t.stride(i);
+  }
+
+  // Element (i, j, k) of a tensor of three dimensions; leave out what a tensor of fewer does not have.
+  YOLOX_OPS_INLINE T at(int64_t i, int64_t j = 0, int64_t k = 0) const {
+    T value;
+    copy(offset(i, j, k), 0, 1, &value);
+    return value;
+  }
+
+  // Elements (i, j, 0 .. n - 1), where they lie if that is possible, else copied into `scratch`.
+  const T* row(int64_t i, int64_t j, int64_t n, std::vector<T>& scratch) const {
+    if (dtype_ == kDtype<T> && strides_[2] == 1) return static_cast<const T*>(data_) + offset(i, j, 0);
+    scratch.resize(n);
+    copy(offset(i, j, 0), strides_[2], n, scratch.data());
+    return scratch.data();
+  }
+
+  // Asks for elements (i, j, 0 .. n - 1) of an inner dimension that is dense, to be read soon.
+  void prefetch(int64_t i, int64_t j, int64_t n) const {
+    const char* row = static_cast<const char*>(data_) + offset(i, j, 0) * size_;
+    for (int64_t byte = 0; byte < n * size_; byte += kCacheLine) __builtin_prefetch(row + byte);
+  }
+
+  // Elements (i, rows[0 .. n - 1], k).
+  void gather(int64_t i, const int32_t* rows, int64_t n, int64_t k, T* to) const {
+    if (dtype_ == kDtype<T>) {  // asked once and not for every element
+      const T* data = static_cast<const T*>(data_) + offset(i, 0, k);
+      for (int64_t r = 0; r < n; ++r) to[r] = data[rows[r] * strides_[1]];
+    } else {
+      for (int64_t r = 0; r < n; ++r) to[r] = at(i, rows[r], k);
+    }
+  }
+
+ private:
+  YOLOX_OPS_INLINE int64_t offset(int64_t i, int64_t j, int64_t k) const {
+    return i * strides_[0] + j * strides_[1] + k * strides_[2];
+  }
+
+  template <class S>
+  YOLOX_OPS_INLINE void copy_as(int64_t from, int64_t stride, int64_t n, T* to) const {
+    const S* data = static_cast<const S*>(data_) + from;
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(data[i * stride]);
+  }
+
+  YOLOX_OPS_INLINE void copy(int64_t from, int64_t stride, int64_t n, T* to) const {
+    if constexpr (std::is_integral_v<T>) {
+      switch (dtype_) {
+        case ScalarType::Int:
+          return copy_as<int32_t>(from, stride, n, to);
+        case ScalarType::Short:
+          return copy_as<int16_t>(from, stride, n, to);
+        case ScalarType::Char:
+          return copy_as<int8_t>(from, stride, n, to);
+        case ScalarType::Byte:
+          return copy_as<uint8_t>(from, stride, n, to);
+        default:
+          return copy_as<int64_t>(from, stride, n, to);
+      }
+    } else {
+      switch (dtype_) {
+        case ScalarType::Double:
+          return copy_as<double>(from, stride, n, to);
+        case ScalarType::Half:
+          return copy_as<torch::headeronly::Half>(from, stride, n, to);
+        case ScalarType::BFloat16:
+          return copy_as<torch::headeronly::BFloat16>(from, stride, n, to);
+        default:
+          return copy_as<float>(from, stride, n, to);
+      }
+    }
+  }
+
+  const void* data_ = nullptr;
+  ScalarType dtype_ = kDtype<T>;
+  int64_t strides_[3] = {}, size_ = 0;
+};
+
+}  // namespace yolox_ops

@@ -1,0 +1,117 @@
+// Soft-NMS's options and arithmetic, once for CPU and CUDA.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "core/errors.h"
+
+namespace yolox_ops {
+
+enum class Method { kHard, kLinear, kGaussian, kMeanGaussian };
+
+inline Method parse_method(const std::string& method) {
+  if (method == "hard") return Method::kHard;
+  if (method == "linear") return Method::kLinear;
+  if (method == "gaussian") return Method::kGaussian;
+  check(method == "mean_gaussian", "method must be 'hard', 'linear', 'gaussian' or 'mean_gaussian', got '", method,
+        "'");
+  return Method::kMeanGaussian;
+}
+
+template <class T>
+struct NmsRule {
+  Method method;
+  T sigma, iou_threshold, score_threshold;
+
+  // A selected box lowers the scores of those whose IoU with it exceeds this.
+  YOLOX_OPS_INLINE T limit() const { return method == Method::kGaussian ? T(0) : iou_threshold; }
+
+  // What `weight` takes beside the overlap; `mean` is the mean of the scores that remain.
+  YOLOX_OPS_INLINE T scale(T mean) const {
+    const T width = method == Method::kGaussian ? sigma : mean;
+    return width > T(0) ? T(-1) / width : T(0);  // a mean that is not positive lowers nothing
+  }
+};
+
+// What a caller asks for, but for the boxes.
+struct NmsOptions {
+  NmsOptions(const std::string& fmt, const std::string& method_, double sigma_, double iou_threshold_,
+             double score_threshold_, int64_t max_detections_)
+      : format(parse_format(fmt)),
+        method(parse_method(method_)),
+        sigma(sigma_),
+        iou_threshold(iou_threshold_),
+        score_threshold(score_threshold_),
+        max_detections(max_detections_) {
+    check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
+  }
+
+  template <class T>
+  NmsRule<T> rule() const {
+    // A pair that does not overlap never decays, which a negative threshold would ask for.
+    return {method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
+            static_cast<T>(score_threshold)};
+  }
+
+  // At most how many of an image's `boxes` are selected.
+  int64_t most(int64_t boxes) const {
+    check(boxes < std::numeric_limits<int32_t>::max(), "boxes must be fewer than 2^31 an image, got ", boxes);
+    return max_detections < 0 ? boxes : std::min(max_detections, boxes);
+  }
+
+  Format format;
+  Method method;
+  double sigma, iou_threshold, score_threshold;
+  int64_t max_detections;
+};
+
+// What a score is multiplied by. Hard NMS makes it NaN, which reaches no threshold.
+template <Method method, class T>
+YOLOX_OPS_INLINE T weight(T overlap, T scale) {
+  if constexpr (method == Method::kHard) return std::numeric_limits<T>::quiet_NaN();
+  if constexpr (method == Method::kLinear) return T(1) - overlap;
+  return exp_scaled(overlap * overlap * scale, 0);
+}
+
+// False for boxes that have IoU 0 with everything: empty, negative, with a NaN, of infinite area.
+template <class T>
+YOLOX_OPS_INLINE bool can_overlap(const Box<T>& box) {
+  return box.x1 < box.x2 && box.y1 < box.y2 && box.area < std::numeric_limits<T>::infinity();
+}
+
+// x as one of `cells` equal parts of [low, high]; whatever x, low and high are.
+template <class T>
+YOLOX_OPS_INLINE int64_t cell_of(T x, T low, T high, int64_t cells) {
+  const T position = (x - low) * (static_cast<T>(cells) / (high - low));
+  return position > T(0) ? (position < static_cast<T>(cells) ? static_cast<int64_t>(position) : cells - 1) : 0;
+}
+
+// Where a box comes in an order in which `per_cell` in a row lie in about a square: up one strip of the image and down
+// the next. `span` holds the boxes' centres, doubled; boxes that overlap nothing come last.
+template <class T>
+struct SpatialOrder {
+  Box<T> span;
+  int64_t strips, rows;
+
+  YOLOX_OPS_INLINE SpatialOrder(const Box<T>& span_, int64_t boxes, int64_t per_cell)
+      : span(span_),
+        strips(static_cast<int64_t>(sqrt_(static_cast<double>(boxes) / static_cast<double>(per_cell))) + 1),
+        rows(strips * per_cell) {}
+
+  YOLOX_OPS_INLINE int64_t operator()(const Box<T>& box) const {
+    if (!can_overlap(box)) return strips * rows;
+    const int64_t strip = cell_of(box.x1 + box.x2, span.x1, span.x2, strips);
+    const int64_t row = cell_of(box.y1 + box.y2, span.y1, span.y2, rows);
+    return strip * rows + (strip % 2 ? rows - 1 - row : row);
+  }
+};
+
+// A hull of doubled centres, for SpatialOrder, and one box more.
+template <class T>
+YOLOX_OPS_INLINE Box<T> span_of(const Box<T>& span, const Box<T>& box) {
+  const T x = box.x1 + box.x2, y = box.y1 + box.y2;
+  return can_overlap(box) ? HullOf()(span, Box<T>{x, y, x, y, T(0), T(0)}) : span;
+}
+
+}  // namespace yolox_ops

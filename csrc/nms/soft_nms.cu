@@ -1,0 +1,167 @@
+#include "nms/aten.cuh"
+#include "nms/soft_nms_rounds.cuh"
+#include "nms/tensors.h"
+
+namespace yolox_ops {
+namespace {
+
+constexpr int kWarpsPerBlock = 8;  // where warps work alone
+constexpr int kFlatThreads = 256;
+// Places of a row that a block looks at for labels of its own.
+constexpr int kPlaces = 64;
+// From here on boxes are put in spatial order first, so that a warp's boxes lie together.
+constexpr int64_t kSpatial = 1024;
+
+// Each warp serves the labels that begin among its 32 places and have no more boxes than that.
+template <class T>
+__global__ void __launch_bounds__(kWarpsPerBlock* kWarp) select_small(Boxes<T> in) {
+  const int lane = threadIdx.x % kWarp;
+  const int64_t chunks = (in.N + kWarp - 1) / kWarp;
+  for (int64_t chunk = blockIdx.x * int64_t{kWarpsPerBlock} + threadIdx.x / kWarp; chunk < in.B * chunks;
+       chunk += gridDim.x * int64_t{kWarpsPerBlock}) {
+    const int64_t b = chunk / chunks, first = chunk % chunks * kWarp;
+    const bool mine = in.begins(b, first + lane) && !in.is_large(b, first + lane);
+    for (uint32_t open = __ballot_sync(kAllLanes, mine); open; open &= open - 1) {
+      const int64_t begin = first + __ffs(open) - 1;
+      const bool same = begin + lane < in.N && in.label(b, begin + lane) == in.label(b, begin);
+      select_by_warp(in, b, begin, __popc(__ballot_sync(kAllLanes, same)));
+    }
+  }
+}
+
+// Each block serves the labels that begin among its places and have more boxes than a warp holds.
+template <class T>
+__global__ void __launch_bounds__(kThreads) select_large(Boxes<T> in) {
+  __shared__ Board<T> board;
+  __shared__ Shortlist<int64_t, kPlaces> begins;
+  const bool in_order = in.rule.method == Method::kMeanGaussian;
+  for (int64_t b = blockIdx.y; b < in.B; b += gridDim.y) {
+    for (int64_t first = blockIdx.x * int64_t{kPlaces}; first < in.N; first += gridDim.x * int64_t{kPlaces}) {
+      __syncthreads();
+      if (threadIdx.x == 0) begins.count = 0;
+      __syncthreads();
+      const int64_t place = first + threadIdx.x;
+      if (threadIdx.x < kPlaces && in.begins(b, place) && in.is_large(b, place)) begins.push(place);
+      __syncthreads();
+      for (int i = 0; i < begins.count; ++i) {
+        const int64_t begin = begins.items[i];
+        int64_t end = begin + 1;  // the first place of a larger label
+        for (int64_t high = in.N; end < high;) {
+          const int64_t middle = (end + high) / 2;
+          in.label(b, middle) == in.label(b, begin) ? end = middle + 1 : high = middle;
+        }
+        select_by_block(in, board, b, begin, end - begin, in_order, end - begin, [](int64_t, const Lead<T>&) {});
+      }
+    }
+  }
+}
+
+// Negative scores rise when they decay, so their order is known only by following it: a block for an image.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    select_in_order(Boxes<T> in, int64_t K, int64_t* indices, T* scores, int64_t* counts) {
+  __shared__ Board<T> board;
+  for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
+    for (int64_t k = threadIdx.x; k < K; k += kThreads) {
+      indices[b * K + k] = -1;
+      scores[b * K + k] = T(0);
+    }
+    if (threadIdx.x == 0) counts[b] = 0;
+    select_by_block(in, board, b, 0, in.N, true, K, [&](int64_t round, const Lead<T>& lead) {
+      indices[b * K + round] = lead.index;
+      scores[b * K + round] = lead.score + T(0);
+      counts[b] = round + 1;
+    });
+  }
+}
+
+// A block puts the boxes of an image in spatial order: codes [B, N] to sort by.
+template <class T>
+__global__ void __launch_bounds__(kFlatThreads) spatial_codes(Boxes<T> in, int64_t* codes) {
+  for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
+    Box<T> span = empty_hull<T>();
+    for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) span = span_of(span, in.load(b, i));
+    span = block_reduce<kFlatThreads>(span, HullOf());
+    const SpatialOrder<T> order(span, in.N, (in.N + kWarps - 1) / kWarps);
+    for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) codes[b * in.N + i] = order(in.load(b, i));
+  }
+}
+
+// The outputs from the sorted scores of the selected.
+template <class T>
+__global__ void write_selection(const T* sorted, const int64_t* order, int64_t B, int64_t N, int64_t K,
+                                int64_t* indices, T* scores, int64_t* counts) {
+  for (int64_t i = blockIdx.x * int64_t{kFlatThreads} + threadIdx.x; i < B * K;
+       i += gridDim.x * int64_t{kFlatThreads}) {
+    const int64_t b = i / K, k = i % K, at = b * N + k;
+    const bool here = sorted[at] >= T(0);
+    indices[i] = here ? order[at] : -1;
+    scores[i] = here ? sorted[at] : T(0);
+    if (here && (k + 1 == K || !(sorted[at + 1] >= T(0)))) counts[b] = k + 1;
+    if (!here && k == 0) counts[b] = 0;
+  }
+}
+
+// Scores of the selected only fall in order of selection, so one sort by score puts the labels' boxes in one sequence.
+template <class T>
+void run(const Device& device, NmsCall& call) {
+  const int64_t B = call.B, N = call.N, K = call.K;
+  int64_t* indices = call.indices.template mutable_data_ptr<int64_t>();
+  T* scores = call.decayed.template mutable_data_ptr<T>();
+  int64_t* counts = call.counts.template mutable_data_ptr<int64_t>();
+  const auto empty = [&](ScalarType dtype) { return torch::stable::new_empty(call.boxes, {B, N}, dtype); };
+  Tensor current = empty(call.dtype), selected = empty(call.dtype);
+  Boxes<T> in{B,
+              N,
+              call.boxes.const_data_ptr<T>(),
+              call.scores.const_data_ptr<T>(),
+              call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr,
+              nullptr,
+              call.options.format,
+              call.options.rule<T>(),
+              current.mutable_data_ptr<T>(),
+              selected.mutable_data_ptr<T>()};
+  if (call.options.score_threshold < 0) {
+    device.launch(select_in_order<T>, blocks(B, 1), kThreads, in, K, indices, scores, counts);
+    return;
+  }
+  std::optional<Tensor> order, labels;
+  if (N > kSpatial) {
+    Tensor codes = empty(ScalarType::Long);
+    device.launch(spatial_codes<T>, blocks(B, 1), kFlatThreads, in, codes.mutable_data_ptr<int64_t>());
+    order = sort_rows(codes, false).second;
+  }
+  if (call.labels) {
+    auto [sorted, by_label] = sort_rows(order ? gather_rows(*call.labels, *order) : *call.labels, false);
+    labels = sorted;
+    order = order ? gather_rows(*order, by_label) : by_label;
+    in.labels = labels->const_data_ptr<int64_t>();
+  }
+  in.order = order ? order->const_data_ptr<int64_t>() : nullptr;
+  const int64_t chunks = (N + kWarp - 1) / kWarp;
+  device.launch(select_small<T>, blocks(B * chunks, kWarpsPerBlock), kWarpsPerBlock * kWarp, in);
+  if (N > kWarp) {
+    device.launch(select_large<T>, dim3(call.labels ? blocks(N, kPlaces) : 1, blocks(B, 1)), kThreads, in);
+  }
+  const auto [sorted, by_score] = sort_rows(selected, true);
+  device.launch(write_selection<T>, blocks(B * K, kFlatThreads), kFlatThreads, sorted.template const_data_ptr<T>(),
+                by_score.template const_data_ptr<int64_t>(), B, N, K, indices, scores, counts);
+}
+
+std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tensor> labels,
+                                            std::string method, double sigma, double iou_threshold,
+                                            double score_threshold, int64_t max_detections, std::string fmt) {
+  const Device device(boxes);
+  NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections});
+  if (call.B * call.K == 0) {
+    torch::stable::zero_(call.counts);
+  } else {
+    dispatch_dtype(call.dtype, [&]<class T>() { run<T>(device, call); });
+  }
+  return {call.indices, call.decayed, call.counts};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CUDA, m) { m.impl("soft_nms", TORCH_BOX(&yolox_ops::soft_nms)); }

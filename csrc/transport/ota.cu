@@ -1,0 +1,105 @@
+#include "transport/ota_image.cuh"
+
+namespace yolox_ops {
+namespace {
+
+// A block solves an image and writes what its anchors match.
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1)
+    solve(Pairs<T> pairs, Workspace w, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
+  const int64_t N = pairs.scene.N;
+  for (int64_t b = blockIdx.x; b < pairs.scene.B; b += gridDim.x) {
+    for (int64_t j = threadIdx.x; j < N; j += kThreads) {
+      matched_gt[b * N + j] = kNobody;
+      matched_iou[b * N + j] = 0.0f;
+    }
+    Image<T> image(pairs, w, b);
+    image.prepare_rows();
+    image.prepare_columns();
+    if (image.n_columns > 0) image.iterate();
+    int64_t found = 0;
+    for (int32_t c = threadIdx.x; c < image.n_columns; c += kThreads) {
+      const int32_t anchor = image.columns[c], g = image.winner(anchor);
+      if (g == image.background()) continue;
+      matched_gt[b * N + anchor] = g;
+      matched_iou[b * N + anchor] = static_cast<float>(pairs.overlap(b, pairs.scene.truth(b, g), anchor));
+      ++found;
+    }
+    found = block_reduce<kThreads>(found, std::plus<>());
+    if (threadIdx.x == 0) num_fg[b] = found;
+  }
+}
+
+// Arrays one after another in one tensor: asked for twice, at first to know how much they take.
+class Arena {
+ public:
+  explicit Arena(char* memory = nullptr) : memory_(memory) {}
+
+  template <class V>
+  void place(V*& array, int64_t n) {
+    if (memory_ != nullptr) array = reinterpret_cast<V*>(memory_ + size_);
+    size_ += (n * static_cast<int64_t>(sizeof(V)) + 15) / 16 * 16;
+  }
+  int64_t size() const { return size_; }
+
+ private:
+  char* memory_;
+  int64_t size_ = 0;
+};
+
+template <class T>
+void place_all(Arena arena, Pairs<T>& p, Workspace& w, int64_t& size) {
+  const int64_t B = p.scene.B, G = p.scene.G, N = p.scene.N;
+  arena.place(w.x, B * (G + 1));
+  arena.place(w.y, B * N);
+  arena.place(w.supply, B * (G + 1));
+  arena.place(w.row_top, B * (G + 1));
+  arena.place(p.rows, B * G);
+  arena.place(p.costs, B * G * kListed);
+  arena.place(p.wide, B * p.slots * N);
+  for (int32_t** pairs : {&p.anchors, &w.order, &w.rank}) arena.place(*pairs, B * G * kListed);
+  for (int32_t** anchors : {&w.begin, &w.length, &w.columns}) arena.place(*anchors, B * N);
+  arena.place(w.wide, B * G);
+  size = arena.size();
+}
+
+std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes, const Tensor& cls_logits,
+                                       const std::optional<Tensor>& obj_logits, const Tensor& anchor_points,
+                                       const Tensor& strides, const Tensor& gt_boxes, const Tensor& gt_labels,
+                                       const std::optional<Tensor>& num_gts, double center_radius, int64_t topk,
+                                       double iou_weight, double epsilon, int64_t iterations, double tolerance,
+                                       double focal_alpha, double focal_gamma) {
+  const Device device(pred_boxes);
+  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  in.check_all();
+  const OtaRule rule =
+      parse_ota(center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma);
+  const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
+  Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
+  Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);
+  Tensor num_fg = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Long);
+  if (B * N == 0) {
+    torch::stable::zero_(num_fg);
+    return {matched_gt, matched_iou, num_fg};
+  }
+  Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);
+  torch::stable::zero_(taken);
+  dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
+    Pairs<T> pairs{read_scene<T>(in, rule.region), rule, std::min(G, kWideRows)};
+    pairs.taken = taken.mutable_data_ptr<int32_t>();
+    Workspace work;
+    int64_t size;
+    place_all(Arena(), pairs, work, size);
+    Tensor memory = torch::stable::new_empty(pred_boxes, {size}, ScalarType::Byte);
+    place_all(Arena(static_cast<char*>(memory.mutable_data_ptr())), pairs, work, size);
+    if (G > 0) device.launch(find_pairs<T>, dim3(blocks(G, 1), blocks(B, 1)), kFinders, pairs);
+    device.launch(solve<T>, blocks(B, 1), kThreads, pairs, work, matched_gt.mutable_data_ptr<int64_t>(),
+                  matched_iou.mutable_data_ptr<float>(), num_fg.mutable_data_ptr<int64_t>());
+  });
+  return {matched_gt, matched_iou, num_fg};
+}
+
+}  // namespace
+}  // namespace yolox_ops
+
+STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CUDA, m) { m.impl("ota", TORCH_BOX(&yolox_ops::ota)); }

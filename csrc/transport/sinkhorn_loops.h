@@ -1,0 +1,124 @@
+// The costly loops of Sinkhorn's iteration: along a row, or down a tile of columns.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "core/simd.h"
+#include "transport/sinkhorn.h"
+
+namespace yolox_ops {
+namespace {
+
+// Sums of a row that run side by side.
+constexpr int64_t kLanes = 16;
+
+// low[j] = the smaller of it and of what cost[j] / epsilon exceeds `potential` by.
+template <class T>
+YOLOX_OPS_INLINE void lower_columns(int64_t n, const T* __restrict cost, double potential, double per_epsilon,
+                                    double* __restrict low) {
+  for (int64_t j = 0; j < n; ++j) {
+    const double above = scaled_cost(cost[j], per_epsilon) - potential;
+    low[j] = above < low[j] ? above : low[j];
+  }
+}
+
+// The least of cost[j] / epsilon - potential[j].
+template <class T>
+YOLOX_OPS_INLINE double lowest(int64_t n, const T* __restrict cost, const double* __restrict potential,
+                               double per_epsilon) {
+  double low[kLanes];
+  std::fill_n(low, kLanes, std::numeric_limits<double>::infinity());
+  int64_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const double above = scaled_cost(cost[j + lane], per_epsilon) - potential[j + lane];
+      low[lane] = above < low[lane] ? above : low[lane];
+    }
+  }
+  for (; j < n; ++j) low[0] = std::min(low[0], scaled_cost(cost[j], per_epsilon) - potential[j]);
+  return *std::min_element(low, low + kLanes);
+}
+
+template <class T>
+YOLOX_OPS_INLINE void fill_entries(int64_t n, const T* __restrict cost, double x, const double* __restrict y,
+                                   double per_epsilon, T* __restrict entries) {
+  for (int64_t j = 0; j < n; ++j) entries[j] = entry(x + y[j], cost[j], per_epsilon);
+}
+
+// For a tile of n columns of which `columns` holds what sparse rows put there, unless `keep`: sets their factors; then
+// adds what each of `rows` dense rows holds in the tile, but for its own factor, to sums.
+template <class T>
+YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const T* __restrict entries,
+                                 const T* __restrict row_factors, const T* __restrict demand, bool keep,
+                                 T* __restrict columns, double* __restrict sums) {
+  if (!keep) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const T f = row_factors[i];
+      for (int64_t j = 0; j < n; ++j) columns[j] += f * entries[i * stride + j];
+    }
+    for (int64_t j = 0; j < n; ++j) columns[j] = ratio_or_zero(demand[j], columns[j]);
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* __restrict row = entries + i * stride;
+    T lanes[kLanes] = {};
+    int64_t j = 0;
+    for (; j + kLanes <= n; j += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += row[j + lane] * columns[j + lane];
+    }
+    for (; j < n; ++j) lanes[j % kLanes] += row[j] * columns[j];
+    T sum = T(0);
+    for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+    sums[i] += static_cast<double>(sum);
+  }
+}
+
+// What a row of n pairs holds, but for its own factor. Plain code: gathers into a vector take longer than the four
+// sums.
+template <class T>
+T gathered_sum(int64_t n, const T* entries, const int32_t* column, const T* factors) {
+  T lanes[4] = {};
+  int64_t p = 0;
+  for (; p + 4 <= n; p += 4) {
+    for (int64_t lane = 0; lane < 4; ++lane) lanes[lane] += entries[p + lane] * factors[column[p + lane]];
+  }
+  for (; p < n; ++p) lanes[0] += entries[p] * factors[column[p]];
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+constexpr double kWindow = 1e7;
+
+// Whether a factor leaves [1 / kWindow, kWindow]; 0 does not, it stays what it is.
+template <class T>
+YOLOX_OPS_INLINE bool window_left(int64_t n, const T* __restrict factors) {
+  int left = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const T f = factors[i];
+    left |= (f > T(kWindow)) | ((f < T(1 / kWindow)) & (f > T(0)));
+  }
+  return left;
+}
+
+#define YOLOX_OPS_SINKHORN(T)                                                                                     \
+  YOLOX_OPS_SIMD void simd_lower_columns(int64_t n, const T* cost, double potential, double per_epsilon,          \
+                                         double* low) {                                                           \
+    lower_columns(n, cost, potential, per_epsilon, low);                                                          \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD double simd_lowest(int64_t n, const T* cost, const double* potential, double per_epsilon) {      \
+    return lowest(n, cost, potential, per_epsilon);                                                               \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD void simd_entries(int64_t n, const T* cost, double x, const double* y, double per_epsilon,       \
+                                   T* entries) {                                                                  \
+    fill_entries(n, cost, x, y, per_epsilon, entries);                                                            \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD void simd_sweep(int64_t rows, int64_t stride, int64_t n, const T* entries, const T* row_factors, \
+                                 const T* demand, bool keep, T* columns, double* sums) {                          \
+    sweep_tile(rows, stride, n, entries, row_factors, demand, keep, columns, sums);                               \
+  }                                                                                                               \
+  YOLOX_OPS_SIMD bool simd_window_left(int64_t n, const T* factors) { return window_left(n, factors); }
+YOLOX_OPS_SINKHORN(float)
+YOLOX_OPS_SINKHORN(double)
+#undef YOLOX_OPS_SINKHORN
+
+}  // namespace
+}  // namespace yolox_ops
