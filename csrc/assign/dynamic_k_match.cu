@@ -1,6 +1,7 @@
 #include "assign/select.cuh"
 #include "assign/tensors.h"
 #include "core/reader.h"
+#include "core/shortlist.cuh"
 
 namespace yolox_ops {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "assign/scene.h"
 #include "assign/scores.h"
+#include "boxes/box_arrays.h"
 #include "core/parallel.h"
 
 namespace yolox_ops {

@@ -3,6 +3,8 @@
 
 #include "assign/objectness.h"
 #include "assign/rule.h"
+#include "boxes/box_arrays.h"
+#include "core/simd.h"
 
 namespace yolox_ops {
 namespace {

@@ -2,52 +2,11 @@
 // Every choice is by a total order, so the order in which items lie does not matter.
 #pragma once
 
-#include <cstring>
-#include <type_traits>
-
 #include "assign/rule.h"
-#include "core/device.cuh"
+#include "core/reduce.cuh"
 
 namespace yolox_ops {
 namespace {
-
-// A value of another lane, moved word by word.
-template <class V, class Shuffle>
-__device__ __forceinline__ V shuffle_words(V value, const Shuffle& shuffle) {
-  using Word = std::conditional_t<sizeof(V) % 8 == 0, unsigned long long, unsigned>;
-  Word words[sizeof(V) / sizeof(Word)];
-  static_assert(sizeof words == sizeof value);
-  std::memcpy(words, &value, sizeof value);
-  for (Word& word : words) word = shuffle(word);
-  std::memcpy(&value, words, sizeof value);
-  return value;
-}
-template <class V>
-__device__ __forceinline__ V of_lane(V value, int lane) {
-  return shuffle_words(value, [lane](auto word) { return __shfl_sync(kAllLanes, word, lane); });
-}
-
-// What combine(a, b) makes of the values of all lanes, in every lane. It must not depend on the order.
-template <class V, class Combine>
-__device__ __forceinline__ V warp_reduce(V value, const Combine& combine) {
-  for (int step = 16; step > 0; step /= 2) {
-    value = combine(value, shuffle_words(value, [step](auto word) { return __shfl_xor_sync(kAllLanes, word, step); }));
-  }
-  return value;
-}
-
-// The same over a block; every thread must call it.
-template <int threads, class V, class Combine>
-__device__ __forceinline__ V block_reduce(V value, const Combine& combine) {
-  __shared__ V of_warp[threads / 32];
-  value = warp_reduce(value, combine);
-  __syncthreads();  // until the call before is read
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
-  __syncthreads();
-  value = of_warp[0];
-  for (int w = 1; w < threads / 32; ++w) value = combine(value, of_warp[w]);
-  return value;
-}
 
 struct Best {
   __device__ Preference operator()(const Preference& a, const Preference& b) const { return b < a ? b : a; }
@@ -62,25 +21,6 @@ struct Top {
   __device__ void add(T other, int32_t times) {
     if (other > value) *this = {other, 0};
     if (other == value) count += times;
-  }
-};
-
-// Items in shared memory, as far as they fit. Their order is that of the threads' luck.
-template <class Item, int capacity>
-struct Shortlist {
-  int32_t count;
-  Item items[capacity];
-
-  __device__ __forceinline__ void push(const Item& item) {
-    const int32_t at = atomicAdd(&count, 1);
-    if (at < capacity) items[at] = item;
-  }
-  __device__ bool complete() const { return count <= capacity; }
-
-  // Calls visit(item) for this thread's share.
-  template <class Visit>
-  __device__ __forceinline__ void each(const Visit& visit) const {
-    for (int32_t i = threadIdx.x; i < count; i += blockDim.x) visit(items[i]);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "assign/candidates.cuh"
 #include "assign/select.cuh"
+#include "core/shortlist.cuh"
 
 namespace yolox_ops {
 namespace {

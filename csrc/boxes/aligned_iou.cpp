@@ -1,3 +1,4 @@
+#include "boxes/box.h"
 #include "boxes/box_sets.h"
 #include "boxes/dual.h"
 #include "core/parallel.h"

@@ -5,7 +5,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "core/simd.h"
+#include "boxes/box.h"
 
 namespace yolox_ops {
 

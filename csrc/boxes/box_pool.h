@@ -6,9 +6,10 @@
 #include <numeric>
 #include <vector>
 
+#include "boxes/box_arrays.h"
+#include "boxes/spatial_order.h"
 #include "core/radix_sort.h"
 #include "core/simd.h"
-#include "nms/rule.h"
 
 namespace yolox_ops {
 namespace {

@@ -1,6 +1,7 @@
 // The two sets of boxes that pairwise_iou and aligned_iou compare, checked and made dense; the same on every device.
 #pragma once
 
+#include "boxes/formats.h"
 #include "core/guards.h"
 
 namespace yolox_ops {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "boxes/box_node.h"
-#include "nms/rule.h"
+#include "boxes/spatial_order.h"
 
 namespace yolox_ops {
 

@@ -1,6 +1,7 @@
 // pairwise_iou on arrays: what the op on tensors and the function on NumPy's arrays both run.
 #pragma once
 
+#include "boxes/box_arrays.h"
 #include "core/memory.h"
 #include "core/simd.h"
 

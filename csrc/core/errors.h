@@ -1,11 +1,9 @@
-// Guards, and what formats, kinds and methods are called: all that a kernel asks of its arguments beside tensors.
+// How an argument that does not fit is refused.
 #pragma once
 
 #include <sstream>
 #include <stdexcept>
 #include <string>
-
-#include "boxes/box.h"
 
 namespace yolox_ops {
 
@@ -20,21 +18,6 @@ void check(bool holds, const Words&... words) {
 
 inline void check_between(double value, const char* name, double low, double high) {
   check(value >= low && value <= high, name, " must be in [", low, ", ", high, "], got ", value);
-}
-
-inline Format parse_format(const std::string& fmt) {
-  if (fmt == "xyxy") return Format::kXyxy;
-  if (fmt == "xywh") return Format::kXywh;
-  check(fmt == "cxcywh", "fmt must be 'xyxy', 'xywh' or 'cxcywh', got '", fmt, "'");
-  return Format::kCxcywh;
-}
-
-inline Kind parse_kind(const std::string& kind) {
-  if (kind == "iou") return Kind::kIou;
-  if (kind == "giou") return Kind::kGiou;
-  if (kind == "diou") return Kind::kDiou;
-  check(kind == "ciou", "kind must be 'iou', 'giou', 'diou' or 'ciou', got '", kind, "'");
-  return Kind::kCiou;
 }
 
 }  // namespace yolox_ops

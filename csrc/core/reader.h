@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/guards.h"
+#include "core/numeric.h"
 
 namespace yolox_ops {
 

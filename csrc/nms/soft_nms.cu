@@ -1,3 +1,4 @@
+#include "core/shortlist.cuh"
 #include "nms/aten.cuh"
 #include "nms/soft_nms_rounds.cuh"
 #include "nms/tensors.h"

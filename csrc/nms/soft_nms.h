@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "boxes/box.h"
 #include "boxes/box_tree.h"
 #include "core/radix_sort.h"
 #include "core/share.h"
+#include "core/simd.h"
 #include "nms/rule.h"
 
 namespace yolox_ops {

@@ -5,7 +5,8 @@
 
 #include <functional>
 
-#include "assign/select.cuh"
+#include "boxes/spatial_order.h"
+#include "core/reduce.cuh"
 #include "nms/rule.h"
 
 namespace yolox_ops {

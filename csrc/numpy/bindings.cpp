@@ -9,6 +9,7 @@
 #include <string>
 #include <tuple>
 
+#include "boxes/formats.h"
 #include "boxes/pairwise_iou.h"
 #include "nms/soft_nms.h"
 #include "numpy/threads.h"

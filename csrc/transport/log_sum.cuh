@@ -2,7 +2,7 @@
 // access to a cost should take longer than its exponential. Exponents are float64, so that costs of 1e6 lose nothing.
 #pragma once
 
-#include "assign/select.cuh"
+#include "core/reduce.cuh"
 #include "transport/sinkhorn.h"
 
 namespace yolox_ops {

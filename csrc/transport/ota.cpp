@@ -1,6 +1,5 @@
-#include "transport/ota_image.h"
-
 #include "core/parallel.h"
+#include "transport/ota_image.h"
 
 namespace yolox_ops {
 namespace {

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "assign/objectness.h"
+#include "boxes/box_arrays.h"
+#include "core/simd.h"
 #include "transport/ota.h"
 
 namespace yolox_ops {

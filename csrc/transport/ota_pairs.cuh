@@ -5,6 +5,8 @@
 #pragma once
 
 #include "assign/candidates.cuh"
+#include "assign/select.cuh"
+#include "core/shortlist.cuh"
 #include "transport/log_sum.cuh"
 #include "transport/ota.h"
 

@@ -1,8 +1,7 @@
-#include "transport/sinkhorn_factors.h"
-
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "core/reader.h"
+#include "transport/sinkhorn_factors.h"
 
 namespace yolox_ops {
 namespace {

@@ -1,0 +1,51 @@
+// Reductions over a warp and over a block, of values of any type.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "core/device.cuh"
+
+namespace yolox_ops {
+namespace {
+
+// A value of another lane, moved word by word.
+template <class V, class Shuffle>
+__device__ __forceinline__ V shuffle_words(V value, const Shuffle& shuffle) {
+  using Word = std::conditional_t<sizeof(V) % 8 == 0, unsigned long long, unsigned>;
+  Word words[sizeof(V) / sizeof(Word)];
+  static_assert(sizeof words == sizeof value);
+  std::memcpy(words, &value, sizeof value);
+  for (Word& word : words) word = shuffle(word);
+  std::memcpy(&value, words, sizeof value);
+  return value;
+}
+template <class V>
+__device__ __forceinline__ V of_lane(V value, int lane) {
+  return shuffle_words(value, [lane](auto word) { return __shfl_sync(kAllLanes, word, lane); });
+}
+
+// What combine(a, b) makes of the values of all lanes, in every lane. It must not depend on the order.
+template <class V, class Combine>
+__device__ __forceinline__ V warp_reduce(V value, const Combine& combine) {
+  for (int step = 16; step > 0; step /= 2) {
+    value = combine(value, shuffle_words(value, [step](auto word) { return __shfl_xor_sync(kAllLanes, word, step); }));
+  }
+  return value;
+}
+
+// The same over a block; every thread must call it.
+template <int threads, class V, class Combine>
+__device__ __forceinline__ V block_reduce(V value, const Combine& combine) {
+  __shared__ V of_warp[threads / 32];
+  value = warp_reduce(value, combine);
+  __syncthreads();  // until the call before is read
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+  __syncthreads();
+  value = of_warp[0];
+  for (int w = 1; w < threads / 32; ++w) value = combine(value, of_warp[w]);
+  return value;
+}
+
+}  // namespace
+}  // namespace yolox_ops

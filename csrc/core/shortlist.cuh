@@ -1,0 +1,29 @@
+// A list that the threads of a block fill together.
+#pragma once
+
+#include "core/device.cuh"
+
+namespace yolox_ops {
+namespace {
+
+// Items in shared memory, as far as they fit. Their order is that of the threads' luck.
+template <class Item, int capacity>
+struct Shortlist {
+  int32_t count;
+  Item items[capacity];
+
+  __device__ __forceinline__ void push(const Item& item) {
+    const int32_t at = atomicAdd(&count, 1);
+    if (at < capacity) items[at] = item;
+  }
+  __device__ bool complete() const { return count <= capacity; }
+
+  // Calls visit(item) for this thread's share.
+  template <class Visit>
+  __device__ __forceinline__ void each(const Visit& visit) const {
+    for (int32_t i = threadIdx.x; i < count; i += blockDim.x) visit(items[i]);
+  }
+};
+
+}  // namespace
+}  // namespace yolox_ops
