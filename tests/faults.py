@@ -24,14 +24,14 @@ from runs import WORDS, checkpoint, equal
 
 from yolox_ops._files import UNFINISHED
 from yolox_ops.cli import main
+from yolox_ops.trainer.train.log import read
+from yolox_ops.trainer.train.trainer import Trainer
 from yolox_ops.yolox.checkpoint_file import read_checkpoint
-from yolox_ops.yolox.train.log import read
-from yolox_ops.yolox.train.trainer import Trainer
 
 # A process that has everything imported, from which each run is forked: a start takes no time. Ranks are spawned, for
 # gloo has hung in forks of it.
 SERVER = multiprocessing.get_context("forkserver")
-LATE = ("yolox_ops.yolox.train.command", "sklearn.datasets", "torch.utils.tensorboard", "torch._dynamo")
+LATE = ("yolox_ops.trainer.train.command", "sklearn.datasets", "torch.utils.tensorboard", "torch._dynamo")
 SERVER.set_forkserver_preload(["faults", *LATE])
 # What a run can be doing: "other" is anything else, such as reading its checkpoint, with which it begins.
 MOMENTS = ("other", "step", "save", "evaluate")

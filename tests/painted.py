@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from yolox_ops.trainer.data.sample import Sample
 from yolox_ops.yolox import Predictions
-from yolox_ops.yolox.data.sample import Sample
 
 CLASSES = ("blue", "green", "red")  # the channels of BGR
 

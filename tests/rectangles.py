@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from yolox_ops.yolox.data.sample import Sample
+from yolox_ops.trainer.data.sample import Sample
 
 SIZES = [(160, 160), (96, 160)]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.train.ranks import Ranks
-from yolox_ops.yolox.train.recipe import Recipe
-from yolox_ops.yolox.train.state import last_saved
-from yolox_ops.yolox.train.trainer import Trainer
+from yolox_ops.trainer.data.digits import Digits
+from yolox_ops.trainer.train.ranks import Ranks
+from yolox_ops.trainer.train.recipe import Recipe
+from yolox_ops.trainer.train.state import last_saved
+from yolox_ops.trainer.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 # Three epochs of four steps, the last without mosaic; the words and the recipe are the same run.

@@ -10,11 +10,11 @@ from scenes import golden_scene
 
 from yolox_ops import Assignment, simota, simota_cost
 from yolox_ops.cli import main
-from yolox_ops.demo.assign import compare, show_assignment
-from yolox_ops.demo.loop import dynamic_k, match, simota_loop
+from yolox_ops.trainer.data import Sample, collate
+from yolox_ops.trainer.data.digits import Digits
+from yolox_ops.trainer.demo.assign import compare, show_assignment
+from yolox_ops.trainer.demo.loop import dynamic_k, match, simota_loop
 from yolox_ops.yolox import Predictions, anchor_grid
-from yolox_ops.yolox.data import Sample, collate
-from yolox_ops.yolox.data.digits import Digits
 
 
 def half_trained(batch, seed):

@@ -25,7 +25,7 @@ def explained_matrices(monkeypatch, cost, iou):
     def made_up(pred_boxes, *rest, **rule):
         return matrices if len(pred_boxes) == 1 else simota_cost(pred_boxes, *rest, **rule)
 
-    monkeypatch.setattr("yolox_ops._explain.simota_cost", made_up)
+    monkeypatch.setattr("yolox_ops.explanation.explain.simota_cost", made_up)
     points = torch.stack([torch.arange(N, dtype=torch.float32), torch.zeros(N)], -1)
     return explain(
         dynamic_k_match(*matrices),
@@ -185,7 +185,7 @@ def test_matrices_of_one_image_at_a_time(monkeypatch):
         sizes.append(matrices.cost.numel())
         return matrices
 
-    monkeypatch.setattr("yolox_ops._explain.simota_cost", watched)
+    monkeypatch.setattr("yolox_ops.explanation.explain.simota_cost", watched)
     scene = random_scene([5, 2, 3], size=64, pad=40)
     explain(simota(*scene), *scene)
     assert sorted(sizes) == [84 * n for n in (2, 2, 3, 3, 5, 5)]

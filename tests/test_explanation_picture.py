@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from scenes import random_scene
 
 from yolox_ops import explain, simota
-from yolox_ops._picture import spread
+from yolox_ops.explanation.picture import spread
 
 
 def test_a_picture_has_a_format(tmp_path):

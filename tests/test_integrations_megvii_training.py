@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import peers
 from yolox_ops.integrations import megvii
-from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.data.sample import collate
+from yolox_ops.trainer.data.digits import Digits
+from yolox_ops.trainer.data.sample import collate
 
 CLASSES = 10
 

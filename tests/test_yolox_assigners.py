@@ -9,9 +9,9 @@ from scenes import Scene, random_gts, random_scene
 
 import yolox_ops
 from yolox_ops import yolox_loss
+from yolox_ops.trainer.compare.plot import STYLES
 from yolox_ops.yolox import anchor_grid
 from yolox_ops.yolox.assigners import ASSIGNERS, center, multi_positive
-from yolox_ops.yolox.compare.plot import STYLES
 
 RULES = pytest.mark.parametrize(("assign", "reach"), [(center, 0), (multi_positive, 1)], ids=["center", "multi"])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from rectangles import SIZES, check, check_boxes, drawn, random_sample, seen
 
-from yolox_ops.yolox.data.augment import affine, flip, mixup, mosaic
-from yolox_ops.yolox.data.letterbox import letterbox, letterbox_sample
+from yolox_ops.trainer.data.augment import affine, flip, mixup, mosaic
+from yolox_ops.trainer.data.letterbox import letterbox, letterbox_sample
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)

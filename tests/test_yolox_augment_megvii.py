@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import megvii_config, megvii_data
+from yolox_ops.trainer.data.augment import Augmentation, affine, augmentation_of, hsv, mixup, mosaic
+from yolox_ops.trainer.data.letterbox import letterbox, letterbox_sample
+from yolox_ops.trainer.data.sample import Sample
 from yolox_ops.yolox import MODELS
-from yolox_ops.yolox.data.augment import Augmentation, affine, augmentation_of, hsv, mixup, mosaic
-from yolox_ops.yolox.data.letterbox import letterbox, letterbox_sample
-from yolox_ops.yolox.data.sample import Sample
 
 MEGVII = megvii_data()
 AUGMENT, MOSAIC = MEGVII.data_augment, MEGVII.datasets.mosaicdetection

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rectangles import SIZES, check, check_boxes, drawn, random_sample, seen
 
-from yolox_ops.yolox.data.augment import (
+from yolox_ops.trainer.data.augment import (
     MIXUP_DRAWS,
     NONE,
     Augmentation,
@@ -18,8 +18,8 @@ from yolox_ops.yolox.data.augment import (
     mixup,
     mosaic,
 )
-from yolox_ops.yolox.data.letterbox import letterbox, letterbox_sample
-from yolox_ops.yolox.data.sample import Sample
+from yolox_ops.trainer.data.letterbox import letterbox, letterbox_sample
+from yolox_ops.trainer.data.sample import Sample
 
 
 class Listed:
@@ -66,7 +66,7 @@ def test_what_must_not_be_mirrored_is_not_mirrored_in_a_blend_either(monkeypatch
         calls.append(sample)
         return flip(sample)
 
-    monkeypatch.setattr("yolox_ops.yolox.data.augment.flip", watched)
+    monkeypatch.setattr("yolox_ops.trainer.data.augment.flip", watched)
     rng = np.random.default_rng(3)
     for seed in range(10):
         run([random_sample(rng, [0, 1])], Augmentation(flip_prob=flip_prob), seed)

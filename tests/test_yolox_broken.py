@@ -8,9 +8,9 @@ import torch
 from runs import checkpoint, equal, trainer
 
 from yolox_ops._files import UNFINISHED, remove_unfinished, written_whole
+from yolox_ops.trainer.train.state import last_saved, save_atomically
 from yolox_ops.yolox import load_checkpoint, yolox_nano
 from yolox_ops.yolox.checkpoint_file import SEAL, read_checkpoint
-from yolox_ops.yolox.train.state import last_saved, save_atomically
 
 
 def test_what_killed_writers_leave_is_removed(tmp_path):

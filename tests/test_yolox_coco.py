@@ -15,8 +15,8 @@ from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
 from benchmarks.peers import megvii_coco
-from yolox_ops.yolox.data import CocoDataset
-from yolox_ops.yolox.data.report import BAD
+from yolox_ops.trainer.data import CocoDataset
+from yolox_ops.trainer.data.report import BAD
 
 
 def test_samples(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from coco_files import HEIGHT, PIXELS, WIDTH, image, same, thing, write_coco
 from PIL import Image
 
-from yolox_ops.yolox.data import CocoDataset
+from yolox_ops.trainer.data import CocoDataset
 
 
 def grey(width, height):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from coco_files import CATEGORIES, image, thing, write_coco
 
-from yolox_ops.yolox.data import CocoDataset
+from yolox_ops.trainer.data import CocoDataset
 
 EMPTY = {"images": [], "annotations": [], "categories": []}
 

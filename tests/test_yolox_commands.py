@@ -11,10 +11,10 @@ from models import confident
 from painted import CLASSES, Painted, annotation
 
 from yolox_ops.cli import main
+from yolox_ops.trainer.data.digits import Digits
+from yolox_ops.trainer.evaluate import evaluate, predict_records
+from yolox_ops.trainer.predict import predict
 from yolox_ops.yolox import open_model, yolox_nano
-from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.evaluate import evaluate, predict_records
-from yolox_ops.yolox.predict import predict
 
 
 def save(path, class_names, **settings):
@@ -116,7 +116,7 @@ def test_export(digits, capsys, tmp_path, monkeypatch):
     calls = []
     for name in ("export_onnx", "export_program"):
         monkeypatch.setattr(
-            f"yolox_ops.yolox.export.{name}", lambda *args, name=name, **kw: calls.append((name, *args[1:], kw)) or 2e-6
+            f"yolox_ops.trainer.export.{name}", lambda *args, name=name, **kw: calls.append((name, *args[1:], kw)) or 2e-6
         )
     for words in ([], ["--format", "program", "--batch", "3"], ["--size", "32x64", "--batch", "dynamic", "--out", "x"]):
         assert main(["export", digits, *words]) == 0
@@ -144,7 +144,7 @@ def test_export(digits, capsys, tmp_path, monkeypatch):
     ],
 )
 def test_commands_name_their_extra(command, missing, extra, digits, monkeypatch):
-    lazy = tuple(f"yolox_ops.yolox.{name}" for name in ("compare.", "evaluate", "predict"))
+    lazy = tuple(f"yolox_ops.trainer.{name}" for name in ("compare.", "evaluate", "predict"))
     for name in list(sys.modules):
         if name == missing or name.startswith((f"{missing}.", *lazy)):
             monkeypatch.delitem(sys.modules, name)

@@ -13,18 +13,18 @@ from scenes import random_scene
 
 from yolox_ops import simota
 from yolox_ops.cli import main
+from yolox_ops.trainer.compare.plot import STYLES, draw_comparison
+from yolox_ops.trainer.compare.result import Result
+from yolox_ops.trainer.compare.runs import Run
+from yolox_ops.trainer.compare.settings import Settings, machine
+from yolox_ops.trainer.compare.tables import write_tables
+from yolox_ops.trainer.evaluate import AveragePrecision
+from yolox_ops.trainer.train import trainer
+from yolox_ops.trainer.train.log import read
+from yolox_ops.trainer.train.recipe import digits_recipe
+from yolox_ops.trainer.train.trainer import Trainer
+from yolox_ops.trainer.train.watch import Watched
 from yolox_ops.yolox.assigners import center
-from yolox_ops.yolox.compare.plot import STYLES, draw_comparison
-from yolox_ops.yolox.compare.result import Result
-from yolox_ops.yolox.compare.runs import Run
-from yolox_ops.yolox.compare.settings import Settings, machine
-from yolox_ops.yolox.compare.tables import write_tables
-from yolox_ops.yolox.evaluate import AveragePrecision
-from yolox_ops.yolox.train import trainer
-from yolox_ops.yolox.train.log import read
-from yolox_ops.yolox.train.recipe import digits_recipe
-from yolox_ops.yolox.train.trainer import Trainer
-from yolox_ops.yolox.train.watch import Watched
 
 # Six epochs of two steps, every second one evaluated.
 WORDS = (

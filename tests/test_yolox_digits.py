@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from yolox_ops.yolox.data.digits import Digits, scans
-from yolox_ops.yolox.data.open import open_dataset
+from yolox_ops.trainer.data.digits import Digits, scans
+from yolox_ops.trainer.data.open import open_dataset
 
 
 def test_the_same_index_is_the_same_image_in_any_order():

@@ -9,9 +9,9 @@ import torch
 from models import confident
 from painted import Painted, SeesColours, annotation
 
+from yolox_ops.trainer.data.letterbox import letterbox
+from yolox_ops.trainer.evaluate import average_precision, evaluate, predict_records
 from yolox_ops.yolox import yolox_nano
-from yolox_ops.yolox.data.letterbox import letterbox
-from yolox_ops.yolox.evaluate import average_precision, evaluate, predict_records
 
 LANDSCAPE = (48, 64, [(0, 4, 6, 24, 40), (2, 40, 0, 64, 20)])
 PORTRAIT = (48, 20, [(1, 3, 10, 18, 46)])

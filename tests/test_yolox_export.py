@@ -18,9 +18,9 @@ from models import confident
 from rectangles import drawn
 from torch import nn
 
+from yolox_ops.trainer.export import export_onnx, export_program
+from yolox_ops.trainer.predict import predict
 from yolox_ops.yolox import yolox_nano
-from yolox_ops.yolox.export import export_onnx, export_program
-from yolox_ops.yolox.predict import predict
 
 on_one_worker = pytest.mark.xdist_group("onnx")  # the export takes seconds
 EXAMPLE = Path(__file__).parent.parent / "examples/onnx_soft_nms.py"

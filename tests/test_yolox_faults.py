@@ -16,11 +16,11 @@ from runs import RECIPE, ROOT, checkpoint, trainer
 
 from yolox_ops import simota
 from yolox_ops.cli import main
-from yolox_ops.yolox.data.loader import _tie_to
-from yolox_ops.yolox.train import command
-from yolox_ops.yolox.train.batches import Plan, train_loader
-from yolox_ops.yolox.train.log import Table, read
-from yolox_ops.yolox.train.ranks import Ranks
+from yolox_ops.trainer.data.loader import _tie_to
+from yolox_ops.trainer.train import command
+from yolox_ops.trainer.train.batches import Plan, train_loader
+from yolox_ops.trainer.train.log import Table, read
+from yolox_ops.trainer.train.ranks import Ranks
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 OFTEN = ("--save-every", "1", "--workers", "0")
@@ -154,7 +154,7 @@ def test_a_killed_worker_ends_the_run_and_it_goes_on(tmp_path):
 
 SLOW = """
 import os, time, torch
-from yolox_ops.yolox.data.loader import loader
+from yolox_ops.trainer.data.loader import loader
 
 class Slow(torch.utils.data.Dataset):
     def __len__(self):

@@ -8,8 +8,8 @@ import resource
 import pytest
 from coco_files import CATEGORIES, DEEP, HALF, HUGE, NAN, image, thing, write_coco
 
-from yolox_ops.yolox.data import CocoDataset
-from yolox_ops.yolox.data.coco_records import category_ids
+from yolox_ops.trainer.data import CocoDataset
+from yolox_ops.trainer.data.coco_records import category_ids
 
 
 def lists(categories=CATEGORIES, images=None, annotations=()):

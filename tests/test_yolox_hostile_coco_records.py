@@ -6,9 +6,9 @@ import warnings
 import pytest
 from coco_files import CATEGORIES, DEEP, HALF, HUGE, INF, NAN, PIXELS, image, thing, write_coco
 
-from yolox_ops.yolox.data import CocoDataset
-from yolox_ops.yolox.data.report import BAD, NOTES
-from yolox_ops.yolox.evaluate import average_precision
+from yolox_ops.trainer.data import CocoDataset
+from yolox_ops.trainer.data.report import BAD, NOTES
+from yolox_ops.trainer.evaluate import average_precision
 
 ODD = {"text": "1", "float": 1.0, "bool": True, "null": None, "list": [1], "object": {}, "nan": NAN, "deep": DEEP}
 BOXES = {

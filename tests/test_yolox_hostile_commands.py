@@ -199,7 +199,7 @@ def test_nothing_is_written_beside_the_output(place, monkeypatch):
 def test_onnx_runtime_keeps_no_notes_at_home_unless_asked(place, variable):
     """Left alone, its import writes the id of a device and a data base to ~/.cache/Microsoft."""
     (place / "home").mkdir()
-    code = "import torch; from yolox_ops.yolox.export import export_onnx; from yolox_ops.yolox import yolox_nano\n"
+    code = "import torch; from yolox_ops.trainer.export import export_onnx; from yolox_ops.yolox import yolox_nano\n"
     code += "from pathlib import Path\ntry: export_onnx(yolox_nano(2).eval(), Path('x.onnx'), 32, 32, batch=0)\n"
     code += "except ValueError: import os, sys; assert 'onnxruntime' in sys.modules\n"
     code += "print(os.environ['ORT_DISABLE_TELEMETRY'])"

@@ -13,10 +13,10 @@ from coco_files import HEIGHT, WIDTH, image, write_coco
 from painted import CLASSES, SeesColours
 from PIL import Image
 
-from yolox_ops.yolox.data import CocoDataset
-from yolox_ops.yolox.data.image import read_image
-from yolox_ops.yolox.drawing import draw
-from yolox_ops.yolox.predict import find_files, predict
+from yolox_ops.trainer.data import CocoDataset
+from yolox_ops.trainer.data.image import read_image
+from yolox_ops.trainer.drawing import draw
+from yolox_ops.trainer.predict import find_files, predict
 
 RAMP = np.stack(np.broadcast_arrays(np.arange(0, 200, 2), np.arange(80)[:, None], 90), 2).astype(np.uint8)  # BGR
 OPTIONS = {"class_names": CLASSES, "height": 64, "width": 64}

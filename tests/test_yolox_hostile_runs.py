@@ -12,10 +12,10 @@ from runs import WORDS, checkpoint, trainer
 
 from yolox_ops._files import UNFINISHED, held, remove_unfinished
 from yolox_ops.cli import main
-from yolox_ops.yolox.train import command
-from yolox_ops.yolox.train.command import DATA
-from yolox_ops.yolox.train.log import read
-from yolox_ops.yolox.train.trainer import Trainer
+from yolox_ops.trainer.train import command
+from yolox_ops.trainer.train.command import DATA
+from yolox_ops.trainer.train.log import read
+from yolox_ops.trainer.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import torch
 import torch.distributed as dist
 from runs import RECIPE, checkpoint, equal, trainer
 
+from yolox_ops.trainer.train import command
+from yolox_ops.trainer.train.batches import Plan, train_loader
+from yolox_ops.trainer.train.log import read
+from yolox_ops.trainer.train.ranks import Ranks
+from yolox_ops.trainer.train.skips import give_up
 from yolox_ops.yolox import load_checkpoint, yolox_nano
-from yolox_ops.yolox.train import command
-from yolox_ops.yolox.train.batches import Plan, train_loader
-from yolox_ops.yolox.train.log import read
-from yolox_ops.yolox.train.ranks import Ranks
-from yolox_ops.yolox.train.skips import give_up
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from yolox_ops.cli import main
-from yolox_ops.yolox.train import command
-from yolox_ops.yolox.train.command import DATA
-from yolox_ops.yolox.train.recipe import Recipe
+from yolox_ops.trainer.train import command
+from yolox_ops.trainer.train.command import DATA
+from yolox_ops.trainer.train.recipe import Recipe
 
 JSON = ("--data", "a.json", "--val-data", "b.json")
 ALL = (

@@ -10,11 +10,11 @@ import pytest
 from painted import CLASSES, Painted, SeesColours
 
 from yolox_ops._files import written_whole
-from yolox_ops._palette import COLORS
+from yolox_ops.explanation.palette import COLORS
+from yolox_ops.trainer.data.image import read_image
+from yolox_ops.trainer.drawing import draw, place_label
+from yolox_ops.trainer.predict import find_files, predict
 from yolox_ops.yolox import yolox_nano
-from yolox_ops.yolox.data.image import read_image
-from yolox_ops.yolox.drawing import draw, place_label
-from yolox_ops.yolox.predict import find_files, predict
 
 SCENES = Painted(
     (48, 64, [(0, 4, 6, 24, 40), (2, 40, 0, 64, 20)]), (60, 20, [(1, 3, 10, 18, 58)]), (500, 400, []), (32, 32, [])

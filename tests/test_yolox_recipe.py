@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from yolox_ops.trainer.data.digits import Digits
+from yolox_ops.trainer.train.batches import Augmented, Plan, Request
+from yolox_ops.trainer.train.recipe import Recipe
 from yolox_ops.yolox import yolox_nano
-from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.train.batches import Augmented, Plan, Request
-from yolox_ops.yolox.train.recipe import Recipe
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from runs import WORDS, checkpoint, equal, train, trainer
 
-from yolox_ops.yolox.train.log import Table, read
-from yolox_ops.yolox.train.ranks import Ranks
+from yolox_ops.trainer.train.log import Table, read
+from yolox_ops.trainer.train.ranks import Ranks
 
 
 def rows(folder, name="steps.csv"):

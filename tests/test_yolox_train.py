@@ -10,15 +10,15 @@ import torch
 from runs import RECIPE, checkpoint, equal, trainer
 
 from yolox_ops import simota
+from yolox_ops.trainer.data.digits import Digits
+from yolox_ops.trainer.evaluate import AveragePrecision
+from yolox_ops.trainer.train import command
+from yolox_ops.trainer.train.batches import Plan, train_loader
+from yolox_ops.trainer.train.command import DATA
+from yolox_ops.trainer.train.log import read
+from yolox_ops.trainer.train.plots import draw_curves
 from yolox_ops.yolox import load_checkpoint, yolox_nano
 from yolox_ops.yolox.assigners import center
-from yolox_ops.yolox.data.digits import Digits
-from yolox_ops.yolox.evaluate import AveragePrecision
-from yolox_ops.yolox.train import command
-from yolox_ops.yolox.train.batches import Plan, train_loader
-from yolox_ops.yolox.train.command import DATA
-from yolox_ops.yolox.train.log import read
-from yolox_ops.yolox.train.plots import draw_curves
 
 
 def test_steps_are_the_textbooks(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from yolox_ops.cli import main
+from yolox_ops.trainer.data.digits import Digits
 from yolox_ops.yolox import yolox_nano
-from yolox_ops.yolox.data.digits import Digits
 
 
 def write(folder, data):

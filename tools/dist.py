@@ -28,7 +28,7 @@ assert "torch" not in sys.modules and sys.prefix in yolox_ops.__file__
 page = importlib.metadata.metadata("yolox_ops").get_payload()
 exec(page.split("```python\\n")[1].split("```")[0])
 assert assignment.num_fg[0] > 0
-import yolox_ops.yolox.train, yolox_ops.yolox.export, yolox_ops.demo
+import yolox_ops.trainer.train, yolox_ops.trainer.export, yolox_ops.trainer.demo
 print(yolox_ops.build_info())
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from yolox_ops._build import HOW
+from yolox_ops._missing import HOW
 
 _FOLDER = Path(__file__).parent
 

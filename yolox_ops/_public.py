@@ -1,9 +1,9 @@
 """The public names that need torch, each from its home. yolox_ops/__init__.py hands them out."""
 
-from yolox_ops._explain import explain as explain
 from yolox_ops._library import build_info as build_info
 from yolox_ops.assignment import Assignment as Assignment
 from yolox_ops.explanation import Explanation as Explanation
+from yolox_ops.explanation.explain import explain as explain
 from yolox_ops.ops.aligned_iou import aligned_iou as aligned_iou
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match as dynamic_k_match
 from yolox_ops.ops.ota import ota as ota

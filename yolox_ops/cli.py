@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from yolox_ops import build_info, demo
-from yolox_ops._options import told
+from yolox_ops import build_info
 from yolox_ops._reading import BadFile
-from yolox_ops.yolox import commands as detector
+from yolox_ops.trainer import commands as detector
+from yolox_ops.trainer import demo
+from yolox_ops.trainer.options import told
 
 
 def main(argv: Sequence[str] | None = None) -> int:

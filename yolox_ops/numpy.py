@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_count, check_nms_rule, check_shape
-from yolox_ops._build import HOW
+from yolox_ops._missing import HOW
 
 try:
     from yolox_ops import _numpy

@@ -13,7 +13,7 @@ from benchmarks.report import units
 from benchmarks.report.growth import Curve
 from benchmarks.report.results import OURS, Row
 from benchmarks.report.style import WIDTH, Theme, add_axes, canvas, label_powers
-from yolox_ops._picture import spread
+from yolox_ops.explanation.picture import spread
 
 COLUMNS = 4
 PANEL = (1.5, 1.25)  # inches

@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from yolox_ops._palette import COLORS
+from yolox_ops.explanation.palette import COLORS
 
 WIDTH = 8.6  # inches of 72 points; 826 pixels, the width of a README
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from yolox_ops._explain import explain
 from yolox_ops.explanation import Explanation
+from yolox_ops.explanation.explain import explain
 from yolox_ops.integrations.megvii_head import SIGNATURES, get_assignments, get_losses, rule_name, scene
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS

@@ -2,7 +2,7 @@
 
 from yolox_ops.yolox.anchors import anchor_grid
 from yolox_ops.yolox.checkpoint import Settings, load_checkpoint, open_model
-from yolox_ops.yolox.detect import Detections, detect
+from yolox_ops.yolox.detections import Detections, detect
 from yolox_ops.yolox.head import Predictions
 from yolox_ops.yolox.model import (
     MODELS,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from yolox_ops._check import check_float, check_shape, wide_dtype
 from yolox_ops.yolox.anchors import STRIDES, anchor_grid
 from yolox_ops.yolox.backbone import PAFPN, YOLOFPN
-from yolox_ops.yolox.detect import Detections, detect
+from yolox_ops.yolox.detections import Detections, detect
 from yolox_ops.yolox.head import DecoupledHead, Predictions
 from yolox_ops.yolox.loss import YOLOXLoss, yolox_loss
 from yolox_ops.yolox.targets import Targets
@@ -35,7 +35,7 @@ class YOLOX(nn.Module):
             images: [B, 3, H, W].
             targets: the objects of each image, as simota takes them; `Targets.pad` makes them from lists.
             l1: with targets: turn the L1 term on, as YOLOX does in its last epochs.
-            options: of `yolox_ops.yolox.detect` without targets, of `yolox_ops.yolox_loss` with them.
+            options: of `yolox_ops.yolox.detections` without targets, of `yolox_ops.yolox_loss` with them.
 
         Raises:
             What `raw` raises, and detect or yolox_loss.

@@ -1,0 +1,165 @@
+"""explain: why an assignment came out as it did."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolox_ops._check import check_float, check_integer, check_shape
+from yolox_ops.assignment import Assignment
+from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, Explanation, places
+from yolox_ops.ops.dynamic_k_match import dynamic_k_match
+from yolox_ops.ops.simota_cost import check_scene_tensors, simota_cost
+
+MATCHING = ("topk", "k_rounding")  # the keywords of simota that go to dynamic_k_match; simota_cost takes the others
+
+
+def _checked(assignment: Assignment, shape: torch.Size, G: int, counts: Sequence[int]) -> Assignment:
+    """The assignment on the CPU, if it can be one of these images; `shape` is that of pred_boxes."""
+    if not isinstance(assignment, Assignment):
+        raise TypeError(f"assignment must be a yolox_ops.Assignment, got {type(assignment).__name__}")
+    B, N, _ = shape
+    check_integer("matched_gt", assignment.matched_gt)
+    check_shape("matched_gt", assignment.matched_gt, "[B, N]", (B, N))
+    check_float("matched_iou", assignment.matched_iou)
+    check_shape("matched_iou", assignment.matched_iou, "[B, N]", (B, N))
+    check_integer("num_fg", assignment.num_fg)
+    check_shape("num_fg", assignment.num_fg, "[B]", (B,))
+
+    given = Assignment(*(t.detach().cpu() for t in assignment))
+    positives = given.fg_mask.sum(1).tolist()
+    for b, (count, counted, matched) in enumerate(zip(counts, positives, given.matched_gt, strict=True)):
+        if not 0 <= count <= G:
+            raise ValueError(f"num_gts must be in [0, {G}], got {count} at image {b}")
+        for anchor in ((matched < -1) | (matched >= count)).nonzero()[:1, 0].tolist():
+            raise ValueError(
+                f"matched_gt must be in [-1, {count}), got {matched[anchor]} at image {b}, anchor {anchor}"
+            )
+        if given.num_fg[b] != counted:
+            raise ValueError(f"num_fg must count the positives, {counted}, got {given.num_fg[b]} at image {b}")
+    return given
+
+
+def explain(
+    assignment: Assignment,
+    pred_boxes: Tensor,
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    num_gts: Tensor | None = None,
+    **rule: Any,
+) -> Explanation:
+    """Says of every ground truth how many anchors SimOTA's rule lets it ask for, which it has, and who has the others.
+
+    What was given is read from the assignment, which may be anybody's; what was asked for is computed by the rule. It
+    is for looking, not for every step: it copies everything to the CPU, so the host waits for a GPU, and writes out
+    SimOTA's matrices [G, N] there, of one image at a time.
+
+    Args:
+        assignment: of these anchors and ground truths, on any device.
+        others: as for simota, its keywords included.
+
+    Returns:
+        Explanation: print it, look into its .images and .gts, or .draw() it. A ground truth whose label is outside
+        [0, C) or whose box holds a NaN asks for nothing and is no error, on the CPU neither.
+
+    Raises:
+        ValueError: a shape, device or parameter does not fit; a num_gts is outside [0, G]; a matched_gt is no row of
+        its image; a num_fg is not the number of positives. TypeError: a dtype or a keyword does not fit.
+    """
+    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    check_scene_tensors(*tensors)
+    counts = [gt_boxes.shape[1]] * len(gt_boxes) if num_gts is None else num_gts.tolist()
+    given = _checked(assignment, pred_boxes.shape, gt_boxes.shape[1], counts)
+    pred, cls, points, steps, boxes, labels = (
+        t.detach().cpu() for t in (pred_boxes, cls_logits, anchor_points, strides, gt_boxes, gt_labels)
+    )
+    obj = None if obj_logits is None else obj_logits.detach().cpu()
+
+    matching = {name: rule.pop(name) for name in MATCHING if name in rule}
+    levels = tuple(steps.unique().tolist())
+    images = []
+    for b, count in enumerate(counts):
+        predictions = pred[b : b + 1], cls[b : b + 1], None if obj is None else obj[b : b + 1]
+        gts = boxes[b, :count], labels[b, :count]
+        own, asked = _claims(*predictions, points, steps, *gts, rule, matching)
+        explained = []
+        for g, (box, label) in enumerate(zip(*gts, strict=True)):
+            mine = given.matched_gt[b] == g
+            anchors = mine.nonzero()[:, 0]
+            winners, sizes = given.matched_gt[b, asked[g] & ~mine].unique(return_counts=True)
+            gt = ExplainedGT(
+                image=b,
+                row=g,
+                label=int(label),
+                box=tuple(box.tolist()),
+                region=int(own[g].sum()),
+                k=int(asked[g].sum()),
+                anchors=anchors,
+                per_level=tuple(int((steps[anchors] == level).sum()) for level in levels),
+                mean_iou=given.matched_iou[b, anchors].double().mean().item(),
+                unasked=int((mine & ~asked[g]).sum()),
+                lost=dict(zip(winners.tolist(), sizes.tolist(), strict=True)),
+                reason="",
+            )
+            explained.append(gt if gt.positives else gt._replace(reason=_reason(gt, cls.shape[-1], points, steps)))
+        images.append(ExplainedImage(b, tuple(explained), len(points), int((asked.sum(0) > 1).sum())))
+    return Explanation(tuple(images), levels, points, steps)
+
+
+def _claims(
+    pred_boxes: Tensor,  # [1, N, 4], as the other predictions of one image
+    cls_logits: Tensor,
+    obj_logits: Tensor | None,
+    anchor_points: Tensor,
+    strides: Tensor,
+    gt_boxes: Tensor,  # [G, 4]
+    gt_labels: Tensor,
+    rule: dict[str, Any],
+    matching: dict[str, Any],
+) -> tuple[Tensor, Tensor]:
+    """Two of [G, N] bool: the anchors in a ground truth's own region, and those that it asks for. Both come from the
+    ops, which know the rule, by giving them each ground truth as an image of its own."""
+    G, N = len(gt_boxes), pred_boxes.shape[1]
+    own, asked = torch.zeros(2, G, N, dtype=torch.bool)
+    real = (gt_labels >= 0) & (gt_labels < cls_logits.shape[-1]) & ~gt_boxes.isnan().any(-1)  # [G]
+    gt_boxes, gt_labels = gt_boxes[real], gt_labels[real]
+    grid = anchor_points, strides
+
+    matrices = simota_cost(pred_boxes, cls_logits, obj_logits, *grid, gt_boxes[None], gt_labels[None], **rule)
+    asked[real] = dynamic_k_match(*(matrix.transpose(0, 1) for matrix in matrices), **matching).fg_mask
+    # Whatever the predictions: where nothing else costs anything, the penalty tells who is outside.
+    rule = {**rule, "cls_weight": 0, "iou_weight": 0, "outside_penalty": 1}
+    nothing = pred_boxes.new_zeros(len(gt_boxes), N, 1)
+    alone = nothing.expand(-1, -1, 4), nothing, None, *grid, gt_boxes[:, None], 0 * gt_labels[:, None]
+    own[real] = simota_cost(*alone, **rule).cost[:, 0] == 0
+    return own, asked
+
+
+def _reason(gt: ExplainedGT, classes: int, anchor_points: Tensor, strides: Tensor) -> str:
+    """Why a ground truth without positives has none."""
+    if not 0 <= gt.label < classes:
+        return f"its label {gt.label} is not in [0, {classes})"
+    if any(math.isnan(number) for number in gt.box):
+        return "its box holds a NaN"
+    if not len(strides):
+        return "there are no anchors"
+    words = []
+    if not gt.region:
+        reach = strides[:, None] / 2
+        low, high = (anchor_points - reach).amin(0).tolist(), (anchor_points + reach).amax(0).tolist()
+        inside = all(a <= c <= b for a, c, b in zip(low, gt.box[:2], high, strict=True))
+        centre = f"its centre ({gt.box[0]:g}, {gt.box[1]:g})"
+        where = f", though {centre} lies in" if inside else f": {centre} lies outside of"
+        area = f"x {low[0]:g} to {high[0]:g}, y {low[1]:g} to {high[1]:g}"
+        words.append(f"no anchor in its region{where} the anchors' area, {area}")
+    elif not gt.k:
+        words.append("k is 0, for its IoUs with the predictions are too small")
+    if gt.lost:
+        words.append(f"it lost all that it asked for, {places(gt.lost)}")
+    return "; ".join(words)
