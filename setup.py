@@ -1,5 +1,5 @@
-"""Builds with ninja yolox_ops/_C.so from the .cpp files of csrc's families, yolox_ops/_numpy.*.so from csrc/numpy, which
-knows nothing of torch, and, where nvcc is found, yolox_ops/_C_cuda.so from the .cu files.
+"""Builds with ninja yolox_ops/_C.so from the .cpp files of csrc's families, yolox_ops/_numpy.*.so from csrc/numpy,
+which knows nothing of torch, and, where nvcc is found, yolox_ops/_C_cuda.so from the .cu files.
 
 Environment: CXX, CUDA_HOME ("" for no CUDA), YOLOX_OPS_CUDA_ARCHS ("90" or "80 90"), YOLOX_OPS_CXXFLAGS (added last,
 where the C++ compiler runs), YOLOX_OPS_BUILD (folder of the object files).

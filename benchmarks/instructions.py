@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
-from yolox_ops._table import table
+from yolox_ops.explanation.table import table
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "benchmarks/results/instructions.json"

@@ -116,7 +116,8 @@ def test_export(digits, capsys, tmp_path, monkeypatch):
     calls = []
     for name in ("export_onnx", "export_program"):
         monkeypatch.setattr(
-            f"yolox_ops.trainer.export.{name}", lambda *args, name=name, **kw: calls.append((name, *args[1:], kw)) or 2e-6
+            f"yolox_ops.trainer.export.{name}",
+            lambda *args, name=name, **kw: calls.append((name, *args[1:], kw)) or 2e-6,
         )
     for words in ([], ["--format", "program", "--batch", "3"], ["--size", "32x64", "--batch", "dynamic", "--out", "x"]):
         assert main(["export", digits, *words]) == 0

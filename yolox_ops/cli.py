@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from yolox_ops import build_info
-from yolox_ops._reading import BadFile
+from yolox_ops._files import BadFile
 from yolox_ops.trainer import commands as detector
 from yolox_ops.trainer import demo
 from yolox_ops.trainer.options import told

@@ -2,18 +2,84 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from yolox_ops._check import check_float, check_integer, check_shape
+from yolox_ops._files import written_whole
+from yolox_ops._missing import needs_extra
 from yolox_ops.assignment import Assignment
-from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, Explanation, places
+from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, places, text
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match
 from yolox_ops.ops.simota_cost import check_scene_tensors, simota_cost
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MATCHING = ("topk", "k_rounding")  # the keywords of simota that go to dynamic_k_match; simota_cost takes the others
+
+
+class Explanation(NamedTuple):
+    """What explain returns; str() makes it a table of the ground truths and a line for each image.
+
+    Attributes:
+        images: B of them.
+        levels: the distinct strides, ascending.
+        anchor_points: [N, 2]. strides: [N]. Both on the CPU.
+    """
+
+    images: tuple[ExplainedImage, ...]
+    levels: tuple[float, ...]
+    anchor_points: Tensor
+    strides: Tensor
+
+    @property
+    def gts(self) -> list[ExplainedGT]:
+        """Those of all images."""
+        return [gt for image in self.images for gt in image.gts]
+
+    def __str__(self) -> str:
+        return text(self.images, self.levels)
+
+    def draw(
+        self,
+        images: Tensor,
+        path: Path | str | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        which: Sequence[int] | None = None,
+    ) -> "Figure":
+        """Draws every ground truth with its positives, their number of k and their mean IoU. It needs matplotlib.
+
+        Args:
+            images: [B, 3, H, W], what the model saw, in pixels of the boxes; BGR. uint8, or float in 0..255; floats
+                that are all within 0..1 count as 0..1.
+            path: where to write the picture, in the format of its suffix; folders are made. None: nowhere.
+            class_names: one for each class. None: "class 3".
+            which: images to draw, by index. None: the first 8.
+
+        Returns:
+            The matplotlib Figure, which belongs to no window.
+
+        Raises:
+            ValueError: images has another shape or range, `which` names none or one that is not there, or path has no
+            suffix. TypeError:
+            images is neither uint8 nor float. ModuleNotFoundError: no matplotlib.
+        """
+        with needs_extra("drawing", "train", ("matplotlib",), ModuleNotFoundError):
+            from yolox_ops.explanation.picture import draw
+        if which is None:
+            which = range(min(8, len(self.images)))
+        figure = draw(self.images, self.anchor_points, self.strides, images, class_names, which)
+        if path is not None:
+            if not Path(path).suffix:
+                raise ValueError(f"path must end in a picture's format, as .png, got {str(path)!r}")
+            with written_whole(Path(path)) as temporary:
+                figure.savefig(temporary)
+        return figure
 
 
 def _checked(assignment: Assignment, shape: torch.Size, G: int, counts: Sequence[int]) -> Assignment:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yolox_ops._check import check_float, check_shape, check_tensor
 from yolox_ops.explanation.palette import COLORS
-from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, Explanation
+from yolox_ops.explanation.table import ExplainedGT, ExplainedImage
 
 DARK, PALE = "#2B2B2B", "#BBBBBB"
 OUTLINE = [withStroke(linewidth=3.2, foreground="black")]
@@ -25,9 +25,16 @@ FONT = 10.5  # of the labels, in points
 LABEL = 0.59  # inches from one label to the next
 
 
-def draw(explanation: Explanation, images: Tensor, class_names: Sequence[str] | None, which: Sequence[int]) -> Figure:
+def draw(
+    explained: Sequence[ExplainedImage],  # B
+    anchor_points: Tensor,  # [N, 2]
+    strides: Tensor,  # [N]
+    images: Tensor,  # [B, 3, H, W]
+    class_names: Sequence[str] | None,
+    which: Sequence[int],
+) -> Figure:
     """Two images a row, each with the labels of its ground truths left and right of it; see Explanation.draw."""
-    count = len(explanation.images)
+    count, levels = len(explained), strides.unique().tolist()
     check_tensor("images", images)
     check_shape("images", images, "[B, 3, H, W]", (count, 3, None, None))
     if not which or not all(0 <= b < count for b in which):
@@ -39,7 +46,7 @@ def draw(explanation: Explanation, images: Tensor, class_names: Sequence[str] | 
     rows = -(-len(which) // columns)
     width = columns * (W / inch + 2 * MARGIN)
     legend_columns = max(int(width / 2.3), 1)
-    head = 0.65 + 0.3 * math.ceil(len(explanation.levels) / legend_columns)
+    head = 0.65 + 0.3 * math.ceil(len(levels) / legend_columns)
     height = head + rows * (H / inch + GAP)
 
     figure = Figure(figsize=(width, height), dpi=110, facecolor=DARK)
@@ -51,7 +58,7 @@ def draw(explanation: Explanation, images: Tensor, class_names: Sequence[str] | 
         axes.set_axis_off()
         axes.imshow(pictures[i], extent=(0, W, H, 0), aspect="auto")
         axes.set(xlim=(-MARGIN * inch, W + MARGIN * inch), ylim=(H, 0))
-        _draw_gts(axes, explanation, explanation.images[b], class_names, (H, W), inch)
+        _draw_gts(axes, explained[b], anchor_points, strides, class_names, (H, W), inch)
 
     small = min(width / 9.5, 1)
     title = "Of the k anchors that a ground truth asks for, those it received, and the mean IoU of their predictions"
@@ -61,7 +68,7 @@ def draw(explanation: Explanation, images: Tensor, class_names: Sequence[str] | 
     figure.legend(
         handles=[
             Line2D([], [], ls="", marker=m, ms=area**0.5, mfc=PALE, mec="black", label=f"positive anchor, stride {s:g}")
-            for s, m, area in _markers(explanation.levels)
+            for s, m, area in _markers(levels)
         ],
         loc="upper center",
         bbox_to_anchor=(0.5, 1 - 0.56 / height),
@@ -92,8 +99,9 @@ def _markers(levels: Sequence[float]) -> list[tuple[float, str, float]]:
 
 def _draw_gts(
     axes: Axes,
-    explanation: Explanation,
     image: ExplainedImage,
+    anchor_points: Tensor,  # [N, 2]
+    strides: Tensor,  # [N]
     class_names: Sequence[str] | None,
     size: tuple[int, int],
     inch: float,
@@ -105,8 +113,8 @@ def _draw_gts(
         color = _color(gt)
         box = Rectangle((cx - w / 2, cy - h / 2), w, h, fill=False, lw=1.8, ec=color, path_effects=OUTLINE)
         axes.add_patch(box).set_clip_path(Rectangle((0, 0), W, H, transform=axes.transData))
-        for stride, marker, area in _markers(explanation.levels):
-            x, y = explanation.anchor_points[gt.anchors[explanation.strides[gt.anchors] == stride]].float().T
+        for stride, marker, area in _markers(strides.unique().tolist()):
+            x, y = anchor_points[gt.anchors[strides[gt.anchors] == stride]].float().T
             axes.scatter(x, y, s=area, c=color, marker=marker, edgecolors="black", linewidths=0.8, zorder=3)
     if not image.gts:
         text = f"no ground truths:\nall {image.anchors} anchors are background"

@@ -1,17 +1,9 @@
-"""What `explain` returns."""
+"""An explanation in words: what each ground truth asked for and got, as a table with a line for each image."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
-
-from yolox_ops._files import written_whole
-from yolox_ops._table import table
-from yolox_ops.trainer.options import needs_extra
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 KEY = "region: anchors near a gt; k: those that it asks for; unasked: positives beyond those; lost: those others have"
 
@@ -83,79 +75,28 @@ class ExplainedImage(NamedTuple):
         )
 
 
-class Explanation(NamedTuple):
-    """What explain returns; str() makes it a table of the ground truths and a line for each image.
+def text(images: Sequence[ExplainedImage], levels: Sequence[float]) -> str:
+    """A table of the ground truths, a line for each image, and what looks like a mistake in the arguments."""
+    gts = [gt for image in images for gt in image.gts]
+    strides = [f"stride {stride:g}" for stride in levels]
+    rows = [["image", "gt", "label", "box", "region", "k", "positives", *strides, "mean IoU", "unasked", "lost"]]
+    for gt in gts:
+        box = f"{gt.box[2]:.1f} x {gt.box[3]:.1f}"
+        iou = f"{gt.mean_iou:.3f}" if gt.positives else "-"
+        cells = (gt.image, gt.row, gt.label, box, gt.region, gt.k, gt.positives, *gt.per_level, iou, gt.unasked)
+        rows.append([*map(str, cells), places(gt.lost) or "-"])
+    total = [_sums("batch", images)] if len(images) > 1 else []
+    return "\n".join([table(rows), KEY, "", *map(str, images), *total, *_doubts(gts)])
 
-    Attributes:
-        images: B of them.
-        levels: the distinct strides, ascending.
-        anchor_points: [N, 2]. strides: [N]. Both on the CPU.
-    """
 
-    images: tuple[ExplainedImage, ...]
-    levels: tuple[float, ...]
-    anchor_points: Tensor
-    strides: Tensor
-
-    @property
-    def gts(self) -> list[ExplainedGT]:
-        """Those of all images."""
-        return [gt for image in self.images for gt in image.gts]
-
-    def __str__(self) -> str:
-        levels = [f"stride {stride:g}" for stride in self.levels]
-        rows = [["image", "gt", "label", "box", "region", "k", "positives", *levels, "mean IoU", "unasked", "lost"]]
-        for gt in self.gts:
-            box = f"{gt.box[2]:.1f} x {gt.box[3]:.1f}"
-            iou = f"{gt.mean_iou:.3f}" if gt.positives else "-"
-            cells = (gt.image, gt.row, gt.label, box, gt.region, gt.k, gt.positives, *gt.per_level, iou, gt.unasked)
-            rows.append([*map(str, cells), places(gt.lost) or "-"])
-        total = [_sums("batch", self.images)] if len(self.images) > 1 else []
-        return "\n".join([table(rows), KEY, "", *map(str, self.images), *total, *self._doubts()])
-
-    def _doubts(self) -> list[str]:
-        """What looks like a mistake in the arguments."""
-        doubts = []
-        if any(-1 in gt.lost for gt in self.gts):
-            doubts.append("lost to background: the assignment is of another rule, or of other num_gts")
-        if self.gts and all(max(gt.box[2:]) <= 1 for gt in self.gts):
-            doubts.append("no box is larger than 1 x 1 pixels: are they in [0, 1]?")
-        return doubts
-
-    def draw(
-        self,
-        images: Tensor,
-        path: Path | str | None = None,
-        *,
-        class_names: Sequence[str] | None = None,
-        which: Sequence[int] | None = None,
-    ) -> "Figure":
-        """Draws every ground truth with its positives, their number of k and their mean IoU. It needs matplotlib.
-
-        Args:
-            images: [B, 3, H, W], what the model saw, in pixels of the boxes; BGR. uint8, or float in 0..255; floats
-                that are all within 0..1 count as 0..1.
-            path: where to write the picture, in the format of its suffix; folders are made. None: nowhere.
-            class_names: one for each class. None: "class 3".
-            which: images to draw, by index. None: the first 8.
-
-        Returns:
-            The matplotlib Figure, which belongs to no window.
-
-        Raises:
-            ValueError: images has another shape or range, `which` names none or one that is not there, or path has no
-            suffix. TypeError:
-            images is neither uint8 nor float. ModuleNotFoundError: no matplotlib.
-        """
-        with needs_extra("drawing", "train", ("matplotlib",), ModuleNotFoundError):
-            from yolox_ops.explanation.picture import draw
-        figure = draw(self, images, class_names, range(min(8, len(self.images))) if which is None else which)
-        if path is not None:
-            if not Path(path).suffix:
-                raise ValueError(f"path must end in a picture's format, as .png, got {str(path)!r}")
-            with written_whole(Path(path)) as temporary:
-                figure.savefig(temporary)
-        return figure
+def _doubts(gts: Sequence[ExplainedGT]) -> list[str]:
+    """What looks like a mistake in the arguments."""
+    doubts = []
+    if any(-1 in gt.lost for gt in gts):
+        doubts.append("lost to background: the assignment is of another rule, or of other num_gts")
+    if gts and all(max(gt.box[2:]) <= 1 for gt in gts):
+        doubts.append("no box is larger than 1 x 1 pixels: are they in [0, 1]?")
+    return doubts
 
 
 def places(lost: Mapping[int, int]) -> str:
@@ -176,3 +117,12 @@ def _sums(subject: str, images: Sequence[ExplainedImage]) -> str:
         "gts without anchors": sum(not gt.positives for gt in gts),
     }
     return f"{subject}: " + ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words as lines of equal length, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )

@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 
 from yolox_ops._arguments import METHODS
-from yolox_ops._table import table
+from yolox_ops._missing import needs_extra
+from yolox_ops.explanation.table import table
 from yolox_ops.trainer.compare import options as compare_options
-from yolox_ops.trainer.options import count, image_size, needs_extra, positive, printable, told, usable_device
+from yolox_ops.trainer.options import count, image_size, positive, printable, told, usable_device
 from yolox_ops.trainer.train import options as train_options
 from yolox_ops.yolox.checkpoint import Settings, open_model
 from yolox_ops.yolox.model import MODELS, YOLOX

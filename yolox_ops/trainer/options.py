@@ -1,7 +1,7 @@
 """What the commands share: types of arguments, and how they end where a user can put something right."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -42,21 +42,6 @@ def usable_device(text: str) -> str:
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise argparse.ArgumentTypeError(str(error).partition("\n")[0]) from error
     return text
-
-
-@contextmanager
-def needs_extra(
-    subject: str, extra: str, modules: Sequence[str], raised: type[BaseException] = SystemExit
-) -> Iterator[None]:
-    """Around a lazy import: where one of the extra's modules is missing, the command ends with how to install it; a
-    function asks for an error with these words instead."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in modules:
-            raise
-        raise raised(f"{subject} needs {missing}: pip install 'yolox_ops[{extra}]'") from error
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The derivative of a similarity by the numbers of one of its boxes: what csrc/boxes/dual.h makes of csrc/boxes/box.h, in reverse.
+"""The derivative of a similarity by the numbers of one of its boxes: what csrc/boxes/dual.h makes of box.h, in reverse.
 A variable g_x is the derivative by x. FIRST says that the own box is the first of the two."""
 
 import triton

@@ -1,5 +1,5 @@
-"""Box arithmetic, the formulas of csrc/boxes/box.h. A box is a tuple (x1, y1, x2, y2, area) of tensors; formats and kinds are
-their public names."""
+"""Box arithmetic, the formulas of csrc/boxes/box.h. A box is a tuple (x1, y1, x2, y2, area) of tensors; formats and
+kinds are their public names."""
 
 import torch
 import triton

@@ -1,4 +1,4 @@
-"""Sinkhorn's iteration in the log domain, what sinkhorn and ota share: the formulas of csrc/transport/sinkhorn.h as potentials.
+"""Sinkhorn's iteration in the log domain, what sinkhorn and ota share: csrc/transport/sinkhorn.h with potentials.
 
 A potential is a float64: the logarithm of what a row or column should carry, less that of what it would carry at
 potential 0. Terms are potentials of the other side less cost / epsilon, -inf where a pair has no mass. Exponentials run

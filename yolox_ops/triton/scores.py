@@ -1,4 +1,4 @@
-"""The class cost of SimOTA, the formulas of csrc/assign/rule.h and csrc/assign/scores.h; the same to the bit in float32."""
+"""The class cost of SimOTA, the formulas of csrc/assign/{rule,scores}.h; the same to the bit in float32."""
 
 from typing import NamedTuple
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from yolox_ops._reading import check_archive
+from yolox_ops._files import check_archive
 
 SEAL, DIGITS = b"yolox_ops sha256 ", 64
 

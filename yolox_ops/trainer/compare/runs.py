@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from yolox_ops._files import held, written_whole
-from yolox_ops._reading import BadFile, read_regular
+from yolox_ops._files import BadFile, held, read_regular, written_whole
 from yolox_ops.trainer.compare.plot import draw_comparison
 from yolox_ops.trainer.compare.result import Result
 from yolox_ops.trainer.compare.settings import Settings, machine

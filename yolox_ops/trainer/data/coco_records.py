@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from yolox_ops._check import short_repr
-from yolox_ops._reading import read_regular
+from yolox_ops._files import read_regular
 
 SECTIONS = ("images", "annotations", "categories")
 MOST_PIXELS = 2**30  # of an image that OpenCV reads

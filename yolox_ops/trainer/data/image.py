@@ -6,7 +6,7 @@ import re
 import cv2
 import numpy as np
 
-from yolox_ops._reading import read_regular
+from yolox_ops._files import read_regular
 
 MOST_BYTES = 2**31 - 1  # of a file that OpenCV decodes
 _MARKER = re.compile(rb"\xff+([^\xff])(..)?", re.DOTALL)  # of a JPEG, with what is a header's length

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from yolox_ops._missing import needs_extra
 from yolox_ops.trainer.commands import TRAIN_EXTRA
-from yolox_ops.trainer.options import count, needs_extra, positive, usable_device
+from yolox_ops.trainer.options import count, positive, usable_device
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolox_ops._arguments import short_repr
-from yolox_ops._files import naming, written_whole
-from yolox_ops._reading import BadFile, read_regular
+from yolox_ops._files import BadFile, naming, read_regular, written_whole
 
 STEP_COLUMNS = (
     *("step", "epoch", "lr", "total", "box", "obj", "cls", "l1", "positives_per_gt", "seconds_per_step"),
