@@ -4,9 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 LOWEST := .venv-lowest/bin
-LOWEST_TESTS := import numpy* packaging explanation_picture yolox_augment* yolox_coco* yolox_detect yolox_digits \
-  yolox_evaluate yolox_export yolox_predict
+LOWEST_TESTS := $(addprefix tests/, package/test_import package/test_packaging numpy/test_numpy* \
+  explanation/test_explanation_picture yolox/test_detections trainer/test_augment* trainer/test_coco* \
+  trainer/test_digits trainer/test_evaluate trainer/test_export trainer/test_predict)
 PYTEST := -q -n 2 --dist loadgroup
+PROGRAM := PYTHONPATH=.:tests/support $(BIN)/python tests/programs
 # What a sanitized library needs in the process that loads it. Python itself leaks by design. Lines are all that a report
 # names; variables too (-g) would more than double the time of the build.
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DYOLOX_OPS_ONE_LEVEL -O1 -g1
@@ -25,10 +27,10 @@ demo: build
 build: .venv/ready
 	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
 
-.venv/ready: requirements-dev.txt requirements-peers.txt
+.venv/ready: requirements/dev.txt requirements/peers.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -r requirements-dev.txt
-	$(BIN)/pip install -q --no-deps -r requirements-peers.txt
+	$(BIN)/pip install -q -r requirements/dev.txt
+	$(BIN)/pip install -q --no-deps -r requirements/peers.txt
 	touch $@
 
 # The package yolox 0.3.0, of which tests load one file: it has the import name of pixeltable-yolox, so it is no install.
@@ -59,10 +61,10 @@ lint: .venv/ready
 	$(BIN)/python -m benchmarks.report --check
 
 # The benchmarks have an environment of their own, with all peers that can be had.
-.venv-bench/ready: requirements-dev.txt requirements-peers.txt requirements-bench.txt
+.venv-bench/ready: requirements/dev.txt requirements/peers.txt requirements/bench.txt
 	$(PYTHON) -m venv .venv-bench
-	$(BENCH)/pip install -q -r requirements-dev.txt
-	$(BENCH)/pip install -q --no-deps -r requirements-peers.txt -r requirements-bench.txt
+	$(BENCH)/pip install -q -r requirements/dev.txt
+	$(BENCH)/pip install -q --no-deps -r requirements/peers.txt -r requirements/bench.txt
 	touch $@
 
 # Every case verifies its answer before it is timed. The result is named after the machine.
@@ -94,7 +96,7 @@ audit: build
 # The tests of C++ and of the emulated CUDA kernels once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: sanitized
 	$(SANITIZED) $(BIN)/python tests/emulator/build.py build/sanitized
-	$(UNDER_SANITIZERS) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests" $(PYTEST) \
+	$(UNDER_SANITIZERS) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests/support tests/programs" $(PYTEST) \
 	  -m "not heavy and not plain"
 
 sanitized: build
@@ -106,49 +108,49 @@ fuzz: build
 
 # The same under both sanitizers. -P: not the package that lies in the checkout.
 fuzz-sanitized: sanitized
-	$(UNDER_SANITIZERS) PYTHONPATH="build/sanitized:.:tests" $(BIN)/python -P -m fuzz --minutes $(or $(MINUTES),10)
+	$(UNDER_SANITIZERS) PYTHONPATH="build/sanitized:.:tests/support" $(BIN)/python -P -m fuzz --minutes $(or $(MINUTES),10)
 
 # Every op under ThreadSanitizer, on threads that it sees in place of OpenMP's.
 races: build
 	YOLOX_OPS_BUILD=build/native-threads YOLOX_OPS_CXXFLAGS="-fsanitize=thread -DYOLOX_OPS_ONE_LEVEL -O1 -g1" CUDA_HOME= \
 	  $(BIN)/python setup.py -q build --build-lib build/threads
-	$(BIN)/python tests/races.py build/threads
+	$(PROGRAM)/races.py build/threads
 
 # All ops from 64 threads and 8 processes at once: answers and memory.
 load: build
-	$(BIN)/python tests/load.py --minutes $(or $(MINUTES),4)
+	$(PROGRAM)/load.py --minutes $(or $(MINUTES),4)
 
 # Tiny trainings, killed at random moments.
 faults: build
-	$(BIN)/python tests/faults.py --kills $(or $(KILLS),100)
+	$(PROGRAM)/faults.py --kills $(or $(KILLS),100)
 
 # The files that the commands write, by strace.
 outside: build
-	$(BIN)/python tests/outside.py
+	$(PROGRAM)/outside.py
 
 # Every op beyond 2^31 elements; it takes up to 12 GB.
 largest: build
-	PYTHONPATH=. $(BIN)/python tests/largest.py
+	$(PROGRAM)/largest.py
 
 # Tests on the lowest versions that pyproject.toml admits. Old packages warn of one another, which is no fault of ours.
 lowest: export OMP_WAIT_POLICY = passive
 lowest: .venv-lowest/ready
 	CUDA_HOME= $(LOWEST)/pip install -q --no-build-isolation --no-deps -e .
 	$(LOWEST)/python -m pytest $(PYTEST) -o filterwarnings=default -m "not heavy" -k "not emulated and not megvii" \
-	  $(filter-out %_megvii.py,$(wildcard $(LOWEST_TESTS:%=tests/test_%.py)))
+	  $(filter-out %_megvii.py,$(wildcard $(LOWEST_TESTS:%=%.py)))
 
-.venv-lowest/ready: requirements-lowest.txt
+.venv-lowest/ready: requirements/lowest.txt
 	$(PYTHON) -m venv .venv-lowest
-	$(LOWEST)/pip install -q -r requirements-lowest.txt
+	$(LOWEST)/pip install -q -r requirements/lowest.txt
 	touch $@
 
 # What a release uploads: an sdist and a manylinux wheel in dist/, checked, installed and run. CUDA_HOME= leaves out CUDA.
 dist: .venv-dist/ready
 	.venv-dist/bin/python -m tools.dist
 
-.venv-dist/ready: requirements-dev.txt requirements-dist.txt
+.venv-dist/ready: requirements/dev.txt requirements/dist.txt
 	$(PYTHON) -m venv .venv-dist
-	.venv-dist/bin/pip install -q -r requirements-dist.txt $$(grep -E "^(torch|setuptools|ninja|pybind11)==" requirements-dev.txt)
+	.venv-dist/bin/pip install -q -r requirements/dist.txt $$(grep -E "^(torch|setuptools|ninja|pybind11)==" requirements/dev.txt)
 	touch $@
 
 clean:

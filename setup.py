@@ -84,7 +84,7 @@ def write_plan(plan: Path, output: Path, sources: list[str], torch: Path, cxx: s
             link = f"{shlex.quote(nvcc)} -ccbin {shlex.quote(host)}"
             compiler = f"{link} {NVCCFLAGS} {gencode(nvcc)}"
             libs = f"{lib} -ltorch_cpu -L{BUILD} -Xlinker --no-as-needed -ltorch_cuda"
-            # What ptxas says of registers and spills is kept beside the object, for tests/test_cuda_build.py.
+            # What ptxas says of registers and spills is kept beside the object, for tests/ops/test_cuda_build.py.
             report = "2> $out.ptxas; status=$$?; grep -v '^ptxas info' $out.ptxas >&2; exit $$status"
         if name == "_numpy":
             include, libs = [sysconfig.get_path("include"), find_pybind11(torch)], "-pthread"

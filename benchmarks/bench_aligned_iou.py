@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import floors
-from benchmarks.peers_iou import torchvision_aligned_ciou as torchvision_ciou
+from benchmarks.peers.iou import torchvision_aligned_ciou as torchvision_ciou
 from benchmarks.scenes import random_boxes
 from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import aligned_iou

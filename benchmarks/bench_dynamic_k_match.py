@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import floors
-from benchmarks.peers import Megvii
+from benchmarks.peers.megvii import Megvii
 from benchmarks.scenes import Scene, scene
 from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import dynamic_k_match, simota_cost

@@ -9,9 +9,9 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 import yolox_ops
-from benchmarks.peers_torch import simota_torch
+from benchmarks.peers.torch_ops import simota_torch
 from benchmarks.scenes import random_boxes, scene
-from tests.impls import cpp_kernel, triton_launcher
+from tests.support.impls import cpp_kernel, triton_launcher
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 FIND = {"cuda": cpp_kernel, "triton": triton_launcher}
@@ -124,7 +124,7 @@ def test_simota(benchmark, server, batch):
 def test_simota_megvii(benchmark):
     """The loop over images on the same GPU, with its synchronisations."""
     pytest.importorskip("yolox", reason="the peer is not on every GPU machine")
-    from benchmarks.peers import Megvii
+    from benchmarks.peers.megvii import Megvii
 
     benchmark.group = "simota: B=16, 1 to 50 objects, called from Python"
     args = to_gpu(scene(COUNTS["B=16"]))

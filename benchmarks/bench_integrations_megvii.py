@@ -6,7 +6,7 @@ import copy
 import pytest
 import torch
 
-from benchmarks.peers import deprecated_autocast, megvii_model
+from benchmarks.peers.megvii import deprecated_autocast, megvii_model
 from benchmarks.scenes import scene
 from yolox_ops.integrations import megvii
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.parity_mmdet import OURS, THEIRS, compare, image
-from benchmarks.peers_mmdet import InstanceData, detector, detector_config, old_spellings, samples
+from benchmarks.parity.mmdet import OURS, THEIRS, compare, image
+from benchmarks.peers.mmdet import InstanceData, detector, detector_config, old_spellings, samples
 from benchmarks.scenes import corners, scene, undecoded
 
 SIZE = 640

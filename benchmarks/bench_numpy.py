@@ -7,7 +7,7 @@ import numpy as np
 import powerboxes
 import pytest
 
-from benchmarks import peers_nms
+from benchmarks.peers import nms as peers_nms
 from python_ref.soft_nms import soft_nms as reference
 from yolox_ops.numpy import pairwise_iou, soft_nms
 

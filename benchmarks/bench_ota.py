@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import floors
 from benchmarks.bench_yolox_loss import step
-from benchmarks.peers_ota import megvii_ota
+from benchmarks.peers.transport import megvii_ota
 from benchmarks.scenes import Scene, scene, undecoded
 from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import Assignment, ota, simota, yolox_loss

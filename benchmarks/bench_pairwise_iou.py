@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import floors
-from benchmarks.peers_iou import IS_DISTANCE, PAIRWISE, torchvision_ciou, torchvision_giou
+from benchmarks.peers.iou import IS_DISTANCE, PAIRWISE, torchvision_ciou, torchvision_giou
 from benchmarks.scenes import random_boxes
 from benchmarks.sweeps import SWEEPS, sweep
 from python_ref.pairwise_iou import pairwise_iou as reference

@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks import floors
 from benchmarks.memory import peak_bytes
-from benchmarks.parity import lists
-from benchmarks.peers import Megvii
-from benchmarks.peers_batched import SuperGradients, TaskAligned
-from benchmarks.peers_torch import compiled_simota, simota_torch
+from benchmarks.parity.presets import lists
+from benchmarks.peers.batched import SuperGradients, TaskAligned
+from benchmarks.peers.megvii import Megvii
+from benchmarks.peers.torch_ops import compiled_simota, simota_torch
 from benchmarks.scenes import Scene, aerial_scene, coco_counts, scene
 from benchmarks.sweeps import SWEEPS, sweep
 from python_ref.exactness import check_matching
@@ -32,7 +32,7 @@ CASES = {
 
 
 def compare(ours: Assignment, theirs: Assignment, whose: str) -> str:
-    """Equal but for one near-tie in 10,000 positives (tests/ and benchmarks/parity.py look at these)."""
+    """Equal but for one near-tie in 10,000 positives (tests/ and benchmarks/parity/presets.py look at these)."""
     different, positives = int((ours.matched_gt != theirs.matched_gt).sum()), int(ours.num_fg.sum())
     assert different <= 1 + positives // 10_000, f"{different} anchors differ"
     return f"equal to {whose} in all but {different} of {positives} positives"

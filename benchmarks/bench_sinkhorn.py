@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import floors
-from benchmarks.peers_ota import megvii_ota_problems, megvii_sinkhorn, pot_sinkhorn
+from benchmarks.peers.transport import megvii_ota_problems, megvii_sinkhorn, pot_sinkhorn
 from benchmarks.sweeps import SWEEPS, sweep
 from yolox_ops import sinkhorn
 

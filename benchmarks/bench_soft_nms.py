@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import floors, peers_nms
+from benchmarks import floors
+from benchmarks.peers import nms as peers_nms
 from benchmarks.scenes import random_detections
 from benchmarks.sweeps import SWEEPS, sweep
 from python_ref.soft_nms import soft_nms as reference

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import Megvii
+from benchmarks.peers.megvii import Megvii
 from benchmarks.scenes import scene, undecoded
 from yolox_ops import yolox_loss
 from yolox_ops.yolox import YOLOX, Predictions, yolox_s

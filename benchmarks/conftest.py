@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import yolox_ops
-from benchmarks import machine, peers_missing
+from benchmarks import machine
+from benchmarks.peers import missing as peers_missing
 from benchmarks.race import race as race_of
 
 torch.set_num_threads(machine.threads())

@@ -17,8 +17,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import yolox_ops
-from benchmarks.peers import Megvii
-from benchmarks.peers_torch import simota_torch
+from benchmarks.peers.megvii import Megvii
+from benchmarks.peers.torch_ops import simota_torch
 from benchmarks.scenes import Scene, scene
 
 

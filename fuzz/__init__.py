@@ -8,6 +8,6 @@ leave the arguments as they were; a share of the answers is compared with python
 bits (fuzz/reference.py).
 
 The long run seeds each Random from a number, and derives seven more calls from each that it draws: microseconds, where
-Hypothesis takes milliseconds. tests/test_fuzz.py hands the same functions Hypothesis's Random, which shrinks what it
-finds. Calls run in child processes (fuzz/workers.py): of one that dies or hangs, what repeats it is printed.
+Hypothesis takes milliseconds. tests/package/test_fuzz.py hands the same functions Hypothesis's Random, which shrinks
+what it finds. Calls run in child processes (fuzz/workers.py): of one that dies or hangs, what repeats it is printed.
 """

@@ -54,7 +54,7 @@ def main() -> int:
     names = chosen(options.op)
     serving = nullcontext()
     if options.emulated:
-        from tests.impls import ServedBy, emulated_kernel
+        from tests.support.impls import ServedBy, emulated_kernel
 
         names = [name for name in names if not OPS[name].on_arrays]
         emulated_kernel("simota")  # loads the library before there are workers

@@ -17,7 +17,7 @@ from fuzz.call import Call
 from fuzz.invariants import as_tensors, counts_of, tensors_of
 
 # When an answer counts as right is a matter of the suite.
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
 import matching
 import selection
 import transport

@@ -1,7 +1,7 @@
 """Makes dist/*.tar.gz and dist/*.whl of the files that git knows, and holds them to what they must be: `make dist`.
 
 The wheel is built from the sdist and named after the glibc that it needs. torch's libraries are torch's matter, so none
-goes in. Both are installed into a new environment, where README's example runs. Needs requirements-dist.txt.
+goes in. Both are installed into a new environment, where README's example runs. Needs requirements/dist.txt.
 """
 
 import os
@@ -85,8 +85,8 @@ def check_install(package: str, folder: Path) -> None:
     """As README says, in an environment that has nothing yet."""
     venv.create(folder / "venv", clear=True, symlinks=True, with_pip=True)
     python = folder / "venv/bin/python"
-    torch = re.search(r"^torch==.*", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
-    assert torch, "requirements-dev.txt names torch"
+    torch = re.search(r"^torch==.*", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
+    assert torch, "requirements/dev.txt names torch"
     run(python, "-m", "pip", "install", "-q", torch[0], cwd=folder)
     run(python, "-m", "pip", "install", "-q", package, cwd=folder)
     run(python, "-m", "pip", "install", "-q", "yolox_ops[train,export]", cwd=folder)  # extras of what is installed

@@ -28,12 +28,12 @@ export YOLOX_OPS_CUDA_ARCHS=${YOLOX_OPS_CUDA_ARCHS:-$capability}
 
 part build 180 "$python" -m pip install -v --no-build-isolation --no-deps --no-index -e .
 part build-info 60 "$python" -m yolox_ops info
-part test 300 "$python" -m pytest -q -W default -n 4 --dist loadgroup -m cuda --ignore=tests/test_integrations_mmdet.py --junitxml "$out/test.xml"
+part test 300 "$python" -m pytest -q -W default -n 4 --dist loadgroup -m cuda --ignore=tests/integrations/test_mmdet.py --junitxml "$out/test.xml"
 # Every allocation on its own, so that a step outside is seen.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
 for tool in memcheck racecheck initcheck; do
   part "sanitize-$tool" 90 compute-sanitizer --tool "$tool" --error-exitcode 1 "$python" -m pytest -q -W default -m cuda \
-    tests/test_on_devices.py tests/test_transport_on_devices.py -k "cuda and not tiles and not rounds"
+    tests/ops/test_on_devices.py tests/ops/test_transport_on_devices.py -k "cuda and not tiles and not rounds"
 done
 unset PYTORCH_NO_CUDA_MEMORY_CACHING
 part bench 180 "$python" -m pytest -q -W default benchmarks/bench_gpu.py --benchmark-columns=min,median --benchmark-json "$out/bench.json"

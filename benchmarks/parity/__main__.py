@@ -1,0 +1,5 @@
+import sys
+
+from benchmarks.parity.presets import main
+
+sys.exit(main())

@@ -1,0 +1,168 @@
+"""What the patch of Megvii's head takes, leaves alone and refuses."""
+
+import copy
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from megvii_heads import CLASSES, arguments, head_of
+from torch import nn
+
+from benchmarks.peers import megvii as peers
+from yolox_ops.integrations import megvii
+
+TRAINER = """
+import argparse, sys, types, warnings
+import torch
+from benchmarks.peers import megvii as peers
+warnings.simplefilter("ignore")
+config = peers.megvii_config("yolox_nano", 6)
+from yolox.core.trainer import Trainer
+from yolox_ops.integrations import megvii
+
+config.output_dir, config.input_size, config.ema = sys.argv[1], (64, 64), False
+trainer = Trainer(config, argparse.Namespace(fp16=True, name="run"))
+assert trainer.data_type == torch.float16
+assert megvii.patch(trainer) is trainer and megvii.patch(trainer) is trainer
+with megvii.patched(trainer):
+    pass
+
+# What before_train does, but for the GPU.
+labels = torch.tensor([[[2, 30.3, 31.7, 20, 20], [0, 0, 0, 0, 0]]])
+trainer.prefetcher = types.SimpleNamespace(next=lambda: (torch.rand(1, 3, 64, 64) * 255, labels))
+trainer.model, trainer.optimizer = config.get_model(), config.get_optimizer(1)
+trainer.lr_scheduler = config.get_lr_scheduler(0.01, 1)
+trainer.epoch = trainer.iter = 0
+trainer.max_iter, seen = 1, []
+inner = trainer.model.head.get_losses
+trainer.model.head.get_losses = lambda *args, **named: (seen.append(args[4]), inner(*args, **named))[1]
+trainer.train_one_iter()
+assert inner.__func__ is megvii.get_losses and torch.equal(seen[0], labels) and trainer.meter["total_loss"].latest > 0
+
+trainer.model.head.get_losses = inner
+megvii.unpatch(trainer)
+assert trainer.data_type == torch.float16 and "get_losses" not in vars(config.get_model().head)
+"""
+
+
+def test_a_trainer_of_megviis(tmp_path):
+    """One iteration of the Trainer with fp16: the labels reach the head as they were. It wants a process of its own, as
+    it takes over stdout."""
+    path = os.pathsep.join(map(str, [Path(p).resolve() for p in sys.path if p]))
+    run = [sys.executable, "-c", TRAINER, str(tmp_path)]
+    done = subprocess.run(run, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_patch_and_unpatch():
+    model = peers.megvii_model("yolox_nano", CLASSES)
+    own, state = model.head.get_losses, model.state_dict()
+    megvii.unpatch(model)  # is no error
+    assert megvii.patch(model) is model and megvii.patch(model) is model
+    assert model.head.get_losses.__func__ is megvii.get_losses
+    assert model.state_dict().keys() == state.keys()
+    with megvii.patched(model):
+        pass
+    assert model.head.get_losses.__func__ is megvii.get_losses  # it was before
+    averaged = copy.deepcopy(model)  # as Megvii's ModelEMA does
+    assert averaged.head.get_losses.__self__ is averaged.head
+    megvii.unpatch(model)
+    assert model.head.get_losses == own and model.head.get_assignments.__func__ is type(model.head).get_assignments
+    with pytest.raises(RuntimeError), megvii.patched(nn.Sequential(model.head)):
+        assert model.head.get_losses.__func__ is megvii.get_losses
+        raise RuntimeError
+    assert model.head.get_losses == own
+
+
+@pytest.mark.parametrize("name", ["get_losses", "get_assignments"])
+def test_a_method_that_somebody_else_replaced_is_left_alone(name):
+    head = head_of(False)
+    setattr(head, name, hook := lambda *args: None)
+    with pytest.raises(ValueError, match=f"{name} must be the method of YoloxHead, got <function .* in its place"):
+        megvii.patch(head)
+    megvii.unpatch(head)
+    assert getattr(head, name) is hook
+
+
+def test_an_experiment_that_makes_a_model_at_every_call():
+    exp = types.SimpleNamespace(get_model=lambda: peers.megvii_model("yolox_nano", CLASSES))
+    trainer = types.SimpleNamespace(exp=exp, data_type=torch.float16)
+    with pytest.raises(ValueError, match=r"exp\.get_model\(\) must return one model, got another at the second call"):
+        megvii.patch(trainer)
+    assert trainer.data_type == torch.float16
+
+
+def changed_head(name: str) -> nn.Module:
+    """Heads of forks that do something else."""
+    base = peers.import_head()
+
+    class Weighted(base):
+        def get_losses(self, *args, **kwargs):
+            total, box, *rest = super().get_losses(*args, **kwargs)
+            return total + box / 100, box, *rest
+
+    class Wider(base):
+        def get_geometry_constraint(self, gt_bboxes_per_image, expanded_strides, x_shifts, y_shifts):
+            return super().get_geometry_constraint(gt_bboxes_per_image, expanded_strides * 1.3, x_shifts, y_shifts)
+
+    class Longer(base):
+        def get_losses(self, imgs, masks, *args):
+            return super().get_losses(imgs, *args)
+
+    class More(base):
+        def get_losses(self, *args, **kwargs):
+            return *super().get_losses(*args, **kwargs), 7
+
+    class Other(base):
+        def get_l1_target(self, *args, **kwargs):
+            return super().get_l1_target(*args, **kwargs) * 2
+
+    return {c.__name__: c for c in (Weighted, Wider, Longer, More, Other)}[name](CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Weighted", r"Weighted must have a rule of Megvii's; on a made-up batch its total is .* by the rule 'yolox'"),
+        ("Wider", "Wider must have a rule of Megvii's"),
+        ("Other", "Other must have a rule of Megvii's; on a made-up batch its total"),
+        ("Longer", r"Longer\.get_losses must run on a made-up batch of Megvii's, got TypeError"),
+        ("More", r"More\.get_losses must return 6 values, got 7"),
+    ],
+)
+def test_what_it_does_not_know_is_refused(name, words):
+    head = changed_head(name)
+    with pytest.raises(ValueError, match=words):
+        megvii.patch(head)
+    assert "get_losses" not in vars(head) and head.use_l1 is False
+
+
+def test_errors():
+    head = head_of(False)
+    with pytest.raises(TypeError, match="target must hold a module of class YOLOXHead or YoloxHead, got Linear"):
+        megvii.patch(nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="target must be a model, a head or Megvii's Trainer, got SimpleNamespace"):
+        megvii.patch(types.SimpleNamespace())
+    with pytest.raises(ValueError, match="target must hold one YOLOX head, got 2"):
+        megvii.patch(nn.ModuleList([head, head_of(False)]))
+    args = list(arguments([2], 7))
+    for labels, error, words in [
+        (torch.zeros(1, 4, 6), ValueError, r"labels must be \[B, M, 5\], got \[1, 4, 6\]"),
+        (torch.zeros(2, 4, 5), ValueError, r"labels must be \[B, M, 5\] with B = 1, got \[2, 4, 5\]"),
+        ([[[0.0] * 5]], TypeError, "labels must be a torch.Tensor, got list"),
+    ]:
+        with pytest.raises(error, match=words):
+            megvii.patch(head).get_losses(*args[:4], labels, *args[5:])
+    args[4][0, 1, 0] = CLASSES
+    with pytest.raises(ValueError, match=r"gt_labels must be in \[0, 6\), got 6 at image 0, row 1"):
+        megvii.patch(head).get_losses(*args)
+
+
+def test_patching_draws_no_random_numbers():
+    head, state = head_of(False), torch.get_rng_state()
+    megvii.patch(head)
+    assert torch.equal(torch.get_rng_state(), state)
