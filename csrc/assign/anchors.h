@@ -32,7 +32,7 @@ class Anchors {
     find_levels(stride);
   }
 
-  // Calls visit(j, place) for every candidate j of the ground truth, in ascending order.
+  // Calls visit(j, inside) for every candidate j of the ground truth, in ascending order.
   template <class Visit>
   void each_candidate(const Target<T>& gt, Candidates candidates, const Visit& visit) const {
     if (levels_.empty()) {
@@ -56,12 +56,13 @@ class Anchors {
   template <class Visit>
   void each_in(int64_t begin, int64_t end, const Target<T>& gt, Candidates candidates, const Visit& visit) const {
     for (int64_t j = begin; j < end; ++j) {
-      if (const uint8_t found = place(x[j], y[j], reach[j], gt, candidates)) visit(j, found);
+      const AnchorClass anchor = classify_anchor(x[j], y[j], reach[j], gt, candidates);
+      if (anchor.candidate) visit(j, anchor.inside);
     }
   }
 
-  // A range of cells that holds every candidate; wider than it need be, as `place` decides in the end. Written so that
-  // NaN and infinities end inside [0, cells].
+  // A range of cells that holds every candidate; wider than it need be, as classify_anchor decides in the end. Written
+  // so that NaN and infinities end inside [0, cells].
   static std::pair<int64_t, int64_t> window(double center, double size, double origin, double reach, double stride,
                                             int64_t cells, Candidates candidates) {
     if (candidates == Candidates::kAll) return {0, cells};

@@ -1,4 +1,4 @@
-// A batch as the kernels of simota_cost, simota and ota see it; and the launch that the first two begin with: the
+// A scene as the CUDA kernels of simota_cost, simota and ota read it; and the launch that the first two begin with: the
 // candidates.
 #pragma once
 
@@ -32,7 +32,7 @@ struct Truth {
 };
 
 template <class T>
-struct Scene {
+struct Batch {
   Rule rule;
   int64_t B, N, C, G, tiles;
   bool has_obj, has_counts;
@@ -45,7 +45,7 @@ struct Scene {
   int64_t* num_fg;
 
   // The argument of that name in score_odds.
-  __device__ T own() const { return has_obj ? T(0) : T(1); }
+  __device__ T without_obj() const { return has_obj ? T(0) : T(1); }
 
   __device__ __forceinline__ int64_t gts(int64_t b) const {
     return has_counts ? min(max(num_gts.at(b), int64_t{0}), G) : G;
@@ -63,24 +63,24 @@ struct Scene {
     return has_obj ? objectness(obj_logits.at(b, anchor)) : Objectness<T>{};
   }
 
-  __device__ uint8_t place_of(const Candidate<T>& c, const Truth<T>& gt) const {
-    return place(c.x, c.y, c.reach, gt.target, rule.candidates);
+  __device__ bool is_inside(const Candidate<T>& c, const Truth<T>& gt) const {
+    return classify_anchor(c.x, c.y, c.reach, gt.target, rule.candidates).inside;
   }
 
   // The cost of a pair without the penalty.
   __device__ __forceinline__ double cost(int64_t b, const Candidate<T>& c, const Truth<T>& gt, T overlap) const {
-    return pair_cost(overlap, cls_logits.at(b, c.anchor, gt.label), c.score, own(), rule);
+    return pair_cost(overlap, cls_logits.at(b, c.anchor, gt.label), c.score, without_obj(), rule);
   }
 
   // The same with the penalty where there is one.
   __device__ __forceinline__ double full_cost(int64_t b, const Candidate<T>& c, const Truth<T>& gt) const {
-    return cost(b, c, gt, iou(gt.box, c.box)) + (place_of(c, gt) == kInside ? 0.0 : rule.outside_penalty);
+    return cost(b, c, gt, iou(gt.box, c.box)) + (is_inside(c, gt) ? 0.0 : rule.outside_penalty);
   }
 };
 
 // Sum over classes of -log(1 - p), by half a warp, with the sums and the bits of the CPU's sum_negatives.
 template <class T>
-__device__ __forceinline__ double sum_negatives(const Scene<T>& s, int64_t b, int64_t anchor, T obj_exp) {
+__device__ __forceinline__ double sum_negatives(const Batch<T>& s, int64_t b, int64_t anchor, T obj_exp) {
   const int lane = threadIdx.x % kSums;
   const uint32_t half = 0xffffu << (threadIdx.x & 16);
   double total = 0;
@@ -90,7 +90,7 @@ __device__ __forceinline__ double sum_negatives(const Scene<T>& s, int64_t b, in
     int32_t exponent = 0;
     for (int64_t c = chunk; c < end; c += kSums) {
       const T logit = c + lane < end ? s.cls_logits.at(b, anchor, c + lane) : T(kNoClass);
-      multiply_class(logit, obj_exp, s.own(), over, under, exponent, poison);
+      multiply_class(logit, obj_exp, s.without_obj(), over, under, exponent, poison);
     }
     const T sum = log_scaled(over / under, exponent) + poison;
     for (int i = 0; i < kSums; ++i) total += static_cast<double>(__shfl_sync(half, sum, i, kSums));
@@ -99,7 +99,7 @@ __device__ __forceinline__ double sum_negatives(const Scene<T>& s, int64_t b, in
 }
 
 template <class T>
-__device__ __forceinline__ void describe(const Scene<T>& s, int64_t b, int64_t anchor, int64_t at) {
+__device__ __forceinline__ void describe(const Batch<T>& s, int64_t b, int64_t anchor, int64_t at) {
   Candidate<T> c;
   T p[4];
   for (int m = 0; m < 4; ++m) p[m] = s.pred_boxes.at(b, anchor, m);
@@ -115,7 +115,7 @@ __device__ __forceinline__ void describe(const Scene<T>& s, int64_t b, int64_t a
 
 // A block finds the candidates of a tile, in ascending order, and describes them, half a warp to each.
 template <class T>
-__global__ void __launch_bounds__(kTile, 2) find_candidates(Scene<T> s) {
+__global__ void __launch_bounds__(kTile, 2) find_candidates(Batch<T> s) {
   __shared__ Target<T> targets[kTile];
   __shared__ int32_t warp_counts[kTile / 32], members[kTile];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -135,7 +135,8 @@ __global__ void __launch_bounds__(kTile, 2) find_candidates(Scene<T> s) {
         }
         __syncthreads();
         const int count = static_cast<int>(min(int64_t{kTile}, gts - from));
-        for (int g = 0; g < count; ++g) candidate |= place(x, y, reach, targets[g], s.rule.candidates) != kNowhere;
+        for (int g = 0; g < count; ++g)
+          candidate |= classify_anchor(x, y, reach, targets[g], s.rule.candidates).candidate;
       }
       candidate &= first + threadIdx.x < s.N;
 
@@ -161,7 +162,7 @@ __global__ void __launch_bounds__(kTile, 2) find_candidates(Scene<T> s) {
 // Calls visit(place) for this thread's share of the candidates of image b and returns how many there are in all. `ends`
 // is shared memory; every thread of the block must call it.
 template <class T, class Visit>
-__device__ __forceinline__ int64_t each_candidate(const Scene<T>& s, int64_t b, int32_t (&ends)[kTilesAtOnce],
+__device__ __forceinline__ int64_t each_candidate(const Batch<T>& s, int64_t b, int32_t (&ends)[kTilesAtOnce],
                                                   const Visit& visit) {
   int64_t seen = 0;
   for (int64_t first = 0; first < s.tiles; first += kTilesAtOnce) {
@@ -194,51 +195,51 @@ __device__ __forceinline__ int64_t each_candidate(const Scene<T>& s, int64_t b, 
   return seen;
 }
 
-// A scene without its workspace.
+// A batch without its workspace.
 template <class T>
-Scene<T> read_scene(const SceneTensors& in, const Rule& rule) {
-  const int64_t B = in.pred_boxes.size(0), N = in.pred_boxes.size(1);
+Batch<T> read_batch(const Scene& scene, const Rule& rule) {
+  const int64_t B = scene.pred_boxes.size(0), N = scene.pred_boxes.size(1);
   return {rule,
           B,
           N,
-          in.cls_logits.size(2),
-          in.gt_boxes.size(1),
+          scene.cls_logits.size(2),
+          scene.gt_boxes.size(1),
           (N + kTile - 1) / kTile,
-          in.obj_logits.has_value(),
-          in.num_gts.has_value(),
-          Reader<T>(in.pred_boxes),
-          Reader<T>(in.cls_logits),
-          in.obj_logits ? Reader<T>(*in.obj_logits) : Reader<T>(),
-          Reader<T>(in.anchor_points),
-          Reader<T>(in.strides),
-          Reader<T>(in.gt_boxes),
-          Reader<int64_t>(in.gt_labels),
-          in.num_gts ? Reader<int64_t>(*in.num_gts) : Reader<int64_t>(),
+          scene.obj_logits.has_value(),
+          scene.num_gts.has_value(),
+          Reader<T>(scene.pred_boxes),
+          Reader<T>(scene.cls_logits),
+          scene.obj_logits ? Reader<T>(*scene.obj_logits) : Reader<T>(),
+          Reader<T>(scene.anchor_points),
+          Reader<T>(scene.strides),
+          Reader<T>(scene.gt_boxes),
+          Reader<int64_t>(scene.gt_labels),
+          scene.num_gts ? Reader<int64_t>(*scene.num_gts) : Reader<int64_t>(),
           nullptr,
           nullptr,
           nullptr,
           nullptr};
 }
 
-// A scene with its workspace, after the launch of find_candidates.
+// A batch with its workspace, after the launch of find_candidates.
 template <class T>
-class PreparedScene {
+class PreparedBatch {
  public:
-  PreparedScene(const Device& device, const SceneTensors& in, const Rule& rule, int32_t* owners, int64_t* num_fg)
-      : scene(read_scene<T>(in, rule)) {
+  PreparedBatch(const Device& device, const Scene& scene, const Rule& rule, int32_t* owners, int64_t* num_fg)
+      : batch(read_batch<T>(scene, rule)) {
     const auto empty = [&](int64_t bytes) {
-      return torch::stable::new_empty(in.pred_boxes, {bytes}, ScalarType::Byte);
+      return torch::stable::new_empty(scene.pred_boxes, {bytes}, ScalarType::Byte);
     };
-    candidates_ = empty(scene.B * scene.N * static_cast<int64_t>(sizeof(Candidate<T>)));
-    counts_ = empty(scene.B * scene.tiles * static_cast<int64_t>(sizeof(int32_t)));
-    scene.candidates = static_cast<Candidate<T>*>(candidates_->mutable_data_ptr());
-    scene.counts = static_cast<int32_t*>(counts_->mutable_data_ptr());
-    scene.owners = owners;
-    scene.num_fg = num_fg;
-    device.launch(find_candidates<T>, dim3(blocks(scene.tiles, 1), blocks(scene.B, 1)), kTile, scene);
+    candidates_ = empty(batch.B * batch.N * static_cast<int64_t>(sizeof(Candidate<T>)));
+    counts_ = empty(batch.B * batch.tiles * static_cast<int64_t>(sizeof(int32_t)));
+    batch.candidates = static_cast<Candidate<T>*>(candidates_->mutable_data_ptr());
+    batch.counts = static_cast<int32_t*>(counts_->mutable_data_ptr());
+    batch.owners = owners;
+    batch.num_fg = num_fg;
+    device.launch(find_candidates<T>, dim3(blocks(batch.tiles, 1), blocks(batch.B, 1)), kTile, batch);
   }
 
-  Scene<T> scene;
+  Batch<T> batch;
 
  private:
   std::optional<Tensor> candidates_, counts_;

@@ -32,8 +32,8 @@ void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t
   parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     for (int64_t g = begin; g < end; ++g) {
-      const double* cost = costs.row(b, g, N, scratch.cost_row);
-      const T sum = sum_of_top(overlaps.row(b, g, N, scratch.iou_row), N, topk, scratch.overlaps);
+      const double* cost = costs.read_row(b, g, N, scratch.cost_row);
+      const T sum = sum_largest(overlaps.read_row(b, g, N, scratch.iou_row), N, topk, scratch.overlaps);
       for (const Preference& pair : preferred(cost, N, dynamic_k(sum, N, to_nearest), scratch.costs)) {
         picks[g].push_back(pair.index);
       }

@@ -59,8 +59,8 @@ __global__ void __launch_bounds__(kThreads, 2) take_anchors(Matrices<T> m) {
 
       const T sum =
           overlaps.complete()
-              ? sum_of_top<kThreads, T>([&](const auto& visit) { overlaps.each(visit); }, m.topk)
-              : sum_of_top<kThreads, T>(
+              ? sum_largest_by_block<kThreads, T>([&](const auto& visit) { overlaps.each(visit); }, m.topk)
+              : sum_largest_by_block<kThreads, T>(
                     [&](const auto& visit) { each_anchor([&](int64_t j) { visit(m.overlaps.at(b, g, j)); }); }, m.topk);
       const int64_t k = dynamic_k(sum, pairs.count, m.to_nearest);
       const auto take = [&](int64_t j) { take_anchor(m.owners + b * m.N + j, g); };

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "assign/scene.h"
+#include "assign/batch.h"
 #include "assign/scores.h"
 #include "boxes/box_arrays.h"
 #include "core/parallel.h"
@@ -20,8 +20,8 @@ template <class T>
 class Image {
  public:
   // Reuses the memory of the image before.
-  void prepare(const Scene<T>& s, int64_t b) {
-    scene = &s;
+  void prepare(const Batch<T>& s, int64_t b) {
+    batch = &s;
     index = b;
     gts = s.counts[b];
     find_candidates();
@@ -30,7 +30,7 @@ class Image {
     parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
       std::vector<T> scratch;
       for (int64_t i = begin; i < end; ++i) {
-        boxes.set(i, load_box(s.pred_boxes.row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));
+        boxes.set(i, load_box(s.pred_boxes.read_row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));
       }
       if (s.has_obj) {
         std::vector<T> logits(end - begin);
@@ -39,22 +39,22 @@ class Image {
       }
       for (int64_t i = begin; i < end; ++i) {
         if (i + kAhead < end) s.cls_logits.prefetch(b, anchor[i + kAhead], s.C);
-        const T* logits = s.cls_logits.row(b, anchor[i], s.C, scratch);
-        scores.negatives[i] = simd_negatives(logits, s.C, scores.obj_exp[i], s.own());
+        const T* logits = s.cls_logits.read_row(b, anchor[i], s.C, scratch);
+        scores.negatives[i] = simd_negatives(logits, s.C, scores.obj_exp[i], s.without_obj());
       }
     });
   }
 
   int64_t size() const { return static_cast<int64_t>(anchor.size()); }
-  const Box<T>& gt_box(int64_t g) const { return scene->gt_boxes[index * scene->G + g]; }
-  const Target<T>& target(int64_t g) const { return scene->targets[index * scene->G + g]; }
+  const Box<T>& gt_box(int64_t g) const { return batch->gt_boxes[index * batch->G + g]; }
+  const Target<T>& target(int64_t g) const { return batch->targets[index * batch->G + g]; }
 
-  int64_t label(int64_t g) const { return scene->labels[index * scene->G + g]; }
+  int64_t label(int64_t g) const { return batch->labels[index * batch->G + g]; }
 
   // Lays pair (g, candidate) at `slot`.
   void gather(Pairs<T>& pairs, int64_t slot, int64_t g, int64_t candidate) const {
     pairs.overlap[slot] = iou(gt_box(g), boxes.view()[candidate]);
-    pairs.logit[slot] = scene->logit(index, anchor[candidate], label(g));
+    pairs.logit[slot] = batch->logit(index, anchor[candidate], label(g));
     pairs.scores.negatives[slot] = scores.negatives[candidate];
     pairs.scores.obj_exp[slot] = scores.obj_exp[candidate];
     pairs.scores.obj_softplus[slot] = scores.obj_softplus[candidate];
@@ -69,11 +69,11 @@ class Image {
     pairs.logit.resize(size());
     pairs.cost.resize(size());
     simd_overlaps(gt_box(g), boxes.view(), size(), pairs.overlap.data());
-    scene->cls_logits.gather(index, anchor.data(), size(), label(g), pairs.logit.data());
+    batch->cls_logits.gather(index, anchor.data(), size(), label(g), pairs.logit.data());
     cost(pairs, size(), scores);
   }
 
-  const Scene<T>* scene = nullptr;
+  const Batch<T>* batch = nullptr;
   int64_t index = 0, gts = 0;
   std::vector<int32_t> anchor;        // the candidates, ascending
   std::vector<int32_t> inside;        // candidates that pay no penalty, gt after gt, ascending within one
@@ -84,23 +84,23 @@ class Image {
  private:
   void cost(Pairs<T>& pairs, int64_t n, const Scores<T>& of) const {
     simd_costs(n, pairs.overlap.data(), pairs.logit.data(), of.negatives.data(), of.obj_exp.data(),
-               of.obj_softplus.data(), scene->own(), scene->rule, pairs.cost.data());
+               of.obj_softplus.data(), batch->without_obj(), batch->rule, pairs.cost.data());
   }
 
   void find_candidates() {
-    marks_.assign((scene->N + 7) / 8 * 8, 0);
+    marks_.assign((batch->N + 7) / 8 * 8, 0);
     inside.clear();
     inside_begin.assign(1, 0);
     for (int64_t g = 0; g < gts; ++g) {
-      scene->anchors.each_candidate(target(g), scene->rule.candidates, [&](int64_t j, uint8_t found) {
+      batch->anchors.each_candidate(target(g), batch->rule.candidates, [&](int64_t j, bool is_inside) {
         marks_[j] = 1;
-        if (found == kInside) inside.push_back(static_cast<int32_t>(j));
+        if (is_inside) inside.push_back(static_cast<int32_t>(j));
       });
       inside_begin.push_back(static_cast<int64_t>(inside.size()));
     }
     anchor.clear();
-    position_.resize(scene->N);
-    for (int64_t j = 0; j < scene->N; ++j) {
+    position_.resize(batch->N);
+    for (int64_t j = 0; j < batch->N; ++j) {
       uint64_t eight;  // candidates are few: look at eight marks at once
       std::memcpy(&eight, &marks_[j / 8 * 8], sizeof eight);
       if (eight == 0) {

@@ -34,32 +34,37 @@ struct Target {
   T cx, cy, w, h;
 };
 
-// Where an anchor lies for a ground truth. Every comparison is strict but the circle's.
-enum Place : uint8_t { kNowhere = 0, kOutside = 1, kInside = 2 };  // kOutside: a candidate that pays the penalty
-
 // How far from an anchor's centre the centre of a ground truth may lie.
 template <class T>
 YOLOX_OPS_INLINE T reach_of(T stride, const Rule& rule) {
   return static_cast<T>(rule.center_radius) * (rule.candidates == Candidates::kAll ? T(1) : stride);
 }
 
-// x, y: the anchor's centre; reach as above.
+// What an anchor is to a ground truth.
+struct AnchorClass {
+  bool candidate;  // because of this ground truth
+  bool inside;     // the ground truth's own region, where the pair pays no penalty
+};
+
+// x, y: the anchor's centre; reach as above. Every comparison is strict but the circle's.
 template <class T>
-YOLOX_OPS_INLINE uint8_t place(T x, T y, T reach, const Target<T>& gt, Candidates candidates) {
+YOLOX_OPS_INLINE AnchorClass classify_anchor(T x, T y, T reach, const Target<T>& gt, Candidates candidates) {
   if (candidates == Candidates::kAll) {
     const T dx = x - gt.cx, dy = y - gt.cy, square = dx * dx + dy * dy;
-    return square <= reach * reach ? kInside : square == square ? kOutside : kNowhere;
+    return {square == square, square <= reach * reach};
   }
-  const int center = (x > gt.cx - reach) & (x < gt.cx + reach) & (y > gt.cy - reach) & (y < gt.cy + reach);
+  const bool center = (x > gt.cx - reach) & (x < gt.cx + reach) & (y > gt.cy - reach) & (y < gt.cy + reach);
+  if (candidates == Candidates::kCenter) return {center, center};
+
   const T half_w = gt.w * T(0.5), half_h = gt.h * T(0.5);
   if (candidates == Candidates::kBoxAndCenter) {
     const T margin = T(kInnerMargin);
-    const int inner = (x - (gt.cx - half_w) > margin) & (gt.cx + half_w - x > margin) &
-                      (y - (gt.cy - half_h) > margin) & (gt.cy + half_h - y > margin);
-    return static_cast<uint8_t>(2 * (center & inner));
+    const bool inner = (x - (gt.cx - half_w) > margin) & (gt.cx + half_w - x > margin) &
+                       (y - (gt.cy - half_h) > margin) & (gt.cy + half_h - y > margin);
+    return {center & inner, center & inner};
   }
-  const int box = (x > gt.cx - half_w) & (x < gt.cx + half_w) & (y > gt.cy - half_h) & (y < gt.cy + half_h);
-  return static_cast<uint8_t>(candidates == Candidates::kBoxOrCenter ? center + box : 2 * center);
+  const bool box = (x > gt.cx - half_w) & (x < gt.cx + half_w) & (y > gt.cy - half_h) & (y < gt.cy + half_h);
+  return {center | box, center & box};
 }
 
 // Class cost of score p = sqrt(sigmoid(c) sigmoid(o)), c and o logits. With s = (1 + e^-c)(1 + e^-o) - 1,
@@ -76,12 +81,12 @@ template <class T>
 constexpr T kMaxTerm = T(100);
 
 // s 2^kShift from e^-c 2^kShift and e^-o 2^kShift, limited so that neither 1 / s nor s overflows and no term passes the
-// clamp. Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and `own` 1, else
-// `own` is 0.
+// clamp. Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and without_obj 1,
+// else without_obj is 0.
 template <class T>
-YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T own) {
+YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T without_obj) {
   const T lowest = static_cast<T>(7.440151952041672e-44 * kUnit<T>);  // s = 2 e^-100
-  const T other = obj_exp + own * cls_exp;
+  const T other = obj_exp + without_obj * cls_exp;
   T s = cls_exp * (T(1) + other * (T(1) / kUnit<T>)) + other;
   s = s > T(1e38) ? T(1e38) : s;
   return s < lowest ? lowest : s;
@@ -105,8 +110,9 @@ constexpr double kNoClass = -1e30;
 // Multiplies the class of `logit` into a quotient of products whose logarithm is the sum of -log(1 - p): no logarithm
 // per class. `poison` keeps the NaN that the split loses.
 template <class T>
-YOLOX_OPS_INLINE void multiply_class(T logit, T obj_exp, T own, T& over, T& under, int32_t& exponent, T& poison) {
-  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj_exp, own);
+YOLOX_OPS_INLINE void multiply_class(T logit, T obj_exp, T without_obj, T& over, T& under, int32_t& exponent,
+                                     T& poison) {
+  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj_exp, without_obj);
   int32_t e_over, e_under;
   over *= split(over_odds(odds), e_over);
   under *= split(odds, e_under);
@@ -149,18 +155,18 @@ struct Entropies {
 
 // `logit` is the class's.
 template <class T>
-YOLOX_OPS_INLINE Entropies<T> entropies(T logit, Objectness<T> obj, T own) {
-  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj.exp, own);
+YOLOX_OPS_INLINE Entropies<T> entropies(T logit, Objectness<T> obj, T without_obj) {
+  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj.exp, without_obj);
   const T softplus = softplus_of_minus(logit);
   const T negative = log_scaled(over_odds(odds) / odds, kShift<T>);
-  const T positive = (softplus + (obj.softplus + own * softplus)) * T(0.5);
+  const T positive = (softplus + (obj.softplus + without_obj * softplus)) * T(0.5);
   return {positive > kMaxTerm<T> ? kMaxTerm<T> : positive, negative > kMaxTerm<T> ? kMaxTerm<T> : negative};
 }
 
 // The cost of a pair, without the penalty. `logit` is the anchor's for the ground truth's class.
 template <class T>
-YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T own, const Rule& rule) {
-  const Entropies<T> entropy = entropies(logit, score.obj, own);
+YOLOX_OPS_INLINE T pair_cost(T overlap, T logit, const Score<T>& score, T without_obj, const Rule& rule) {
+  const Entropies<T> entropy = entropies(logit, score.obj, without_obj);
   const T sum = static_cast<T>(score.negatives + static_cast<double>(entropy.positive - entropy.negative));
   const T cls = sum < T(0) ? T(0) : sum;
   return T(rule.cls_weight) * cls - T(rule.iou_weight) * log_scaled(overlap + T(rule.iou_eps), 0);

@@ -11,7 +11,7 @@ namespace {
 
 // Sum over classes of -log(1 - p).
 template <class T>
-YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classes, T obj_exp, T own) {
+YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classes, T obj_exp, T without_obj) {
   double total = 0;
   for (int64_t chunk = 0; chunk < classes; chunk += kSums * kFactors) {
     const int64_t end = chunk + kSums * kFactors < classes ? chunk + kSums * kFactors : classes;
@@ -31,7 +31,7 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classe
         block = tail;
       }
       for (int64_t lane = 0; lane < kSums; ++lane) {
-        multiply_class(block[lane], obj_exp, own, over[lane], under[lane], exponent[lane], poison[lane]);
+        multiply_class(block[lane], obj_exp, without_obj, over[lane], under[lane], exponent[lane], poison[lane]);
       }
       c += kSums;
     }
@@ -44,11 +44,11 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classe
   return total;
 }
 
-YOLOX_OPS_SIMD double simd_negatives(const float* logits, int64_t classes, float obj_exp, float own) {
-  return sum_negatives(logits, classes, obj_exp, own);
+YOLOX_OPS_SIMD double simd_negatives(const float* logits, int64_t classes, float obj_exp, float without_obj) {
+  return sum_negatives(logits, classes, obj_exp, without_obj);
 }
-YOLOX_OPS_SIMD double simd_negatives(const double* logits, int64_t classes, double obj_exp, double own) {
-  return sum_negatives(logits, classes, obj_exp, own);
+YOLOX_OPS_SIMD double simd_negatives(const double* logits, int64_t classes, double obj_exp, double without_obj) {
+  return sum_negatives(logits, classes, obj_exp, without_obj);
 }
 
 YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, const BoxView<float>& boxes, int64_t n, float* out) {
@@ -86,21 +86,21 @@ struct Pairs {
 template <class T>
 YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T* __restrict logit,
                                 const double* __restrict negatives, const T* __restrict obj_exp,
-                                const T* __restrict obj_softplus, T own, const Rule rule, T* __restrict cost) {
+                                const T* __restrict obj_softplus, T without_obj, const Rule rule, T* __restrict cost) {
   for (int64_t i = 0; i < n; ++i) {
-    cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], {obj_exp[i], obj_softplus[i]}}, own, rule);
+    cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], {obj_exp[i], obj_softplus[i]}}, without_obj, rule);
   }
 }
 
 YOLOX_OPS_SIMD void simd_costs(int64_t n, const float* overlap, const float* logit, const double* negatives,
-                               const float* obj_exp, const float* obj_softplus, float own, const Rule& rule,
+                               const float* obj_exp, const float* obj_softplus, float without_obj, const Rule& rule,
                                float* cost) {
-  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, own, rule, cost);
+  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, without_obj, rule, cost);
 }
 YOLOX_OPS_SIMD void simd_costs(int64_t n, const double* overlap, const double* logit, const double* negatives,
-                               const double* obj_exp, const double* obj_softplus, double own, const Rule& rule,
+                               const double* obj_exp, const double* obj_softplus, double without_obj, const Rule& rule,
                                double* cost) {
-  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, own, rule, cost);
+  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, without_obj, rule, cost);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ struct Top {
 // Sum of the q largest positive values, the largest first; NaN is none. each(visit) calls visit(value) for this
 // thread's share of the values.
 template <int threads, class T, class Each>
-__device__ __forceinline__ T sum_of_top(const Each& each, int64_t q) {
+__device__ __forceinline__ T sum_largest_by_block(const Each& each, int64_t q) {
   T sum = T(0), last = T(0);
   while (q > 0) {
     Top<T> top{T(0), 0};

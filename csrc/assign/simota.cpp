@@ -49,8 +49,8 @@ void pick(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k, int3
     prefer(inside_count, [&](int64_t i) { return inside[i]; }, [](int64_t) { return 0.0; });
   }
   // The rare row that reaches beyond its own geometry.
-  if (inside_count < k || row[k - 1].rank > 0 || row[k - 1].cost >= least_penalised(image.scene->rule)) {
-    scratch.penalty.assign(image.size(), image.scene->rule.outside_penalty);
+  if (inside_count < k || row[k - 1].rank > 0 || row[k - 1].cost >= least_penalised(image.batch->rule)) {
+    scratch.penalty.assign(image.size(), image.batch->rule.outside_penalty);
     for (int64_t i = 0; i < inside_count; ++i) scratch.penalty[inside[i]] = 0.0;
     image.cost_row(scratch.pairs, g);
     prefer(image.size(), [](int64_t i) { return i; }, [&](int64_t i) { return scratch.penalty[i]; });
@@ -62,7 +62,7 @@ void pick(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k, int3
 template <class T>
 void pick_all(Matching<T>& m) {
   const Image<T>& image = m.image;
-  const int64_t q = std::min(image.scene->rule.topk, image.size());
+  const int64_t q = std::min(image.batch->rule.topk, image.size());
   m.picks.resize(image.gts * q);
   m.pick_count.resize(image.gts);
   m.pool.fill(image.boxes.view(), image.size());
@@ -70,8 +70,8 @@ void pick_all(Matching<T>& m) {
     Scratch<T> scratch;
     scratch.top.resize(q);
     for (int64_t g = begin; g < end; ++g) {
-      const T sum = m.pool.sum_of_top(image.gt_box(g), scratch.top.data(), q);
-      const int64_t k = dynamic_k(sum, q, image.scene->rule.to_nearest);
+      const T sum = m.pool.sum_largest_overlaps(image.gt_box(g), scratch.top.data(), q);
+      const int64_t k = dynamic_k(sum, q, image.batch->rule.to_nearest);
       if (k > 0) pick(image, scratch, g, k, &m.picks[g * q]);
       m.pick_count[g] = static_cast<int32_t>(k);
     }
@@ -108,7 +108,7 @@ void invert_inside(Matching<T>& m) {
 template <class T>
 int32_t cheapest_gt(const Matching<T>& m, Scratch<T>& scratch, int32_t candidate) {
   const Image<T>& image = m.image;
-  const Rule& rule = image.scene->rule;
+  const Rule& rule = image.batch->rule;
   const int32_t* around = m.gts_inside.data() + m.gts_begin[candidate];
   const int32_t* around_end = m.gts_inside.data() + m.gts_begin[candidate + 1];
   const auto best_of = [&](int64_t n, const auto& gt, const auto& penalty) {
@@ -143,22 +143,22 @@ void settle_conflicts(Matching<T>& m) {
 }
 
 template <class T>
-void match(const Scene<T>& scene, Tensor& matched_gt, Tensor& matched_iou, Tensor& num_fg) {
+void match(const Batch<T>& batch, Tensor& matched_gt, Tensor& matched_iou, Tensor& num_fg) {
   int64_t* gts = matched_gt.mutable_data_ptr<int64_t>();
   float* ious = matched_iou.mutable_data_ptr<float>();
   int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
-  parallel_items<Matching<T>>(scene.B, [&](Matching<T>& m, int64_t b) {
-    std::fill_n(gts + b * scene.N, scene.N, int64_t{-1});
-    std::fill_n(ious + b * scene.N, scene.N, 0.0f);
+  parallel_items<Matching<T>>(batch.B, [&](Matching<T>& m, int64_t b) {
+    std::fill_n(gts + b * batch.N, batch.N, int64_t{-1});
+    std::fill_n(ious + b * batch.N, batch.N, 0.0f);
     totals[b] = 0;
-    if (scene.counts[b] == 0) return;
-    m.image.prepare(scene, b);
+    if (batch.counts[b] == 0) return;
+    m.image.prepare(batch, b);
     if (m.image.size() == 0) return;
     pick_all(m);
     settle_conflicts(m);
     for (int64_t i = 0; i < m.image.size(); ++i) {
       if (m.owner[i] < 0) continue;
-      const int64_t at = b * scene.N + m.image.anchor[i];
+      const int64_t at = b * batch.N + m.image.anchor[i];
       const T overlap = iou(m.image.gt_box(m.owner[i]), m.image.boxes.view()[i]);
       gts[at] = m.owner[i];
       ious[at] = overlap == overlap ? static_cast<float>(overlap) : 0.0f;
@@ -173,15 +173,15 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes, const Tensor
                                           const std::optional<Tensor>& num_gts, double center_radius,
                                           std::string candidates, double outside_penalty, double cls_weight,
                                           double iou_weight, double iou_eps, int64_t topk, std::string k_rounding) {
-  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
-  in.check_all();
+  const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  scene.check();
   const Rule rule =
       parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1);
   Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);
   Tensor num_fg = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Long);
-  dispatch_scene(in, rule, [&](const auto& scene) { match(scene, matched_gt, matched_iou, num_fg); });
+  dispatch_batch(scene, rule, [&](const auto& batch) { match(batch, matched_gt, matched_iou, num_fg); });
   return {matched_gt, matched_iou, num_fg};
 }
 

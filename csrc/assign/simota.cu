@@ -19,7 +19,7 @@ struct Pair {
 
 // A block finds dynamic k of one ground truth and takes its k candidates.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 4) take_candidates(Scene<T> s) {
+__global__ void __launch_bounds__(kThreads, 4) take_candidates(Batch<T> s) {
   __shared__ Shortlist<T, kKept> overlaps;
   __shared__ Shortlist<Pair, kKept> pairs;
   __shared__ int32_t ends[kTilesAtOnce];
@@ -43,15 +43,15 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Scene<T> s) {
         const Candidate<T> c = candidates[at];
         const T overlap = iou(gt.box, c.box);
         if (overlap > T(0)) overlaps.push(overlap);
-        if (s.place_of(c, gt) == kInside) pairs.push({s.cost(b, c, gt, overlap), at});
+        if (s.is_inside(c, gt)) pairs.push({s.cost(b, c, gt, overlap), at});
       });
       __syncthreads();
       if (size == 0) continue;
 
       const int64_t q = min(s.rule.topk, size);
       const T sum = overlaps.complete()
-                        ? sum_of_top<kThreads, T>([&](const auto& visit) { overlaps.each(visit); }, q)
-                        : sum_of_top<kThreads, T>(
+                        ? sum_largest_by_block<kThreads, T>([&](const auto& visit) { overlaps.each(visit); }, q)
+                        : sum_largest_by_block<kThreads, T>(
                               [&](const auto& visit) {
                                 each_candidate(s, b, ends, [&](int64_t at) { visit(iou(gt.box, candidates[at].box)); });
                               },
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Scene<T> s) {
 
 // The ground truth of lowest cost for a candidate, over all of the image, whoever took it; by a warp.
 template <class T>
-__device__ int32_t cheapest_gt(const Scene<T>& s, int64_t b, const Candidate<T>& c) {
+__device__ int32_t cheapest_gt(const Batch<T>& s, int64_t b, const Candidate<T>& c) {
   Preference best(INFINITY, INT64_MAX);
   for (int64_t g = threadIdx.x % 32; g < s.gts(b); g += 32) {
     const Truth<T> gt = s.truth(b, g);
@@ -93,7 +93,7 @@ __device__ int32_t cheapest_gt(const Scene<T>& s, int64_t b, const Candidate<T>&
 
 // A block settles the conflicts of a tile, a warp to each, and writes what its anchors match.
 template <class T>
-__global__ void __launch_bounds__(kTile, 2) settle(Scene<T> s, int64_t* matched_gt, float* matched_iou) {
+__global__ void __launch_bounds__(kTile, 2) settle(Batch<T> s, int64_t* matched_gt, float* matched_iou) {
   for (int64_t b = blockIdx.y; b < s.B; b += gridDim.y) {
     for (int64_t tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) {
       const int64_t first = b * s.N + tile * kTile, at = first + threadIdx.x;
@@ -129,8 +129,8 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes, const Tensor
                                           std::string candidates, double outside_penalty, double cls_weight,
                                           double iou_weight, double iou_eps, int64_t topk, std::string k_rounding) {
   const Device device(pred_boxes);
-  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
-  in.check_all();
+  const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  scene.check();
   const Rule rule =
       parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
@@ -143,11 +143,11 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes, const Tensor
   }
   Tensor owners = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Int);
   dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
-    const PreparedScene<T> prepared(device, in, rule, owners.mutable_data_ptr<int32_t>(),
+    const PreparedBatch<T> prepared(device, scene, rule, owners.mutable_data_ptr<int32_t>(),
                                     num_fg.mutable_data_ptr<int64_t>());
-    const Scene<T>& scene = prepared.scene;
-    if (G > 0) device.launch(take_candidates<T>, dim3(blocks(G, 1), blocks(B, 1)), kThreads, scene);
-    device.launch(settle<T>, dim3(blocks(scene.tiles, 1), blocks(B, 1)), kTile, scene,
+    const Batch<T>& batch = prepared.batch;
+    if (G > 0) device.launch(take_candidates<T>, dim3(blocks(G, 1), blocks(B, 1)), kThreads, batch);
+    device.launch(settle<T>, dim3(blocks(batch.tiles, 1), blocks(B, 1)), kTile, batch,
                   matched_gt.mutable_data_ptr<int64_t>(), matched_iou.mutable_data_ptr<float>());
   });
   return {matched_gt, matched_iou, num_fg};

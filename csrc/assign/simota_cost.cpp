@@ -13,7 +13,7 @@ constexpr int64_t kGrain = 1;
 // Fills the rows of ground truth g: cost [N] and overlap [N].
 template <class T>
 void fill_row(const Image<T>& image, Pairs<T>& pairs, int64_t g, double* cost, T* overlap) {
-  const Rule& rule = image.scene->rule;
+  const Rule& rule = image.batch->rule;
   const int64_t n = image.size();
   image.cost_row(pairs, g);
   for (int64_t i = 0; i < n; ++i) {
@@ -27,17 +27,17 @@ void fill_row(const Image<T>& image, Pairs<T>& pairs, int64_t g, double* cost, T
 }
 
 template <class T>
-void fill(const Scene<T>& scene, Tensor& cost, Tensor& overlap) {
+void fill(const Batch<T>& batch, Tensor& cost, Tensor& overlap) {
   double* costs = cost.mutable_data_ptr<double>();
   T* overlaps = overlap.mutable_data_ptr<T>();
-  parallel_items<Image<T>>(scene.B, [&](Image<T>& image, int64_t b) {
-    image.prepare(scene, b);
-    parallel_for(0, scene.G, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_items<Image<T>>(batch.B, [&](Image<T>& image, int64_t b) {
+    image.prepare(batch, b);
+    parallel_for(0, batch.G, kGrain, [&](int64_t begin, int64_t end) {
       Pairs<T> pairs;
       for (int64_t g = begin; g < end; ++g) {
-        const int64_t row = (b * scene.G + g) * scene.N;
-        std::fill_n(costs + row, scene.N, std::numeric_limits<double>::infinity());
-        std::fill_n(overlaps + row, scene.N, T(0));
+        const int64_t row = (b * batch.G + g) * batch.N;
+        std::fill_n(costs + row, batch.N, std::numeric_limits<double>::infinity());
+        std::fill_n(overlaps + row, batch.N, T(0));
         if (g < image.gts) fill_row(image, pairs, g, costs + row, overlaps + row);
       }
     });
@@ -50,8 +50,8 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
                                        const std::optional<Tensor>& num_gts, double center_radius,
                                        std::string candidates, double outside_penalty, double cls_weight,
                                        double iou_weight, double iou_eps) {
-  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
-  in.check_all();
+  const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  scene.check();
   const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1, "down");
   const std::initializer_list<int64_t> shape = {pred_boxes.size(0), gt_boxes.size(1), pred_boxes.size(1)};
   Tensor cost = torch::stable::new_empty(pred_boxes, shape, ScalarType::Double);
@@ -59,7 +59,7 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
       torch::stable::new_empty(pred_boxes, shape, is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float);
   prefer_huge_pages(cost);
   prefer_huge_pages(overlap);
-  dispatch_scene(in, rule, [&](const auto& scene) { fill(scene, cost, overlap); });
+  dispatch_batch(scene, rule, [&](const auto& batch) { fill(batch, cost, overlap); });
   return {cost, overlap};
 }
 

@@ -5,7 +5,7 @@ namespace {
 
 // A thread owns one anchor and walks down the ground truths, so that neighbouring threads write neighbouring elements.
 template <class T>
-__global__ void __launch_bounds__(kTile, 2) fill(Scene<T> s, double* cost, T* overlap) {
+__global__ void __launch_bounds__(kTile, 2) fill(Batch<T> s, double* cost, T* overlap) {
   __shared__ int32_t place_of[kTile];  // where a tile's anchor lies among its candidates, or -1
   for (int64_t b = blockIdx.z; b < s.B; b += gridDim.z) {
     const int64_t gts = s.gts(b);
@@ -44,8 +44,8 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
                                        std::string candidates, double outside_penalty, double cls_weight,
                                        double iou_weight, double iou_eps) {
   const Device device(pred_boxes);
-  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
-  in.check_all();
+  const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  scene.check();
   const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1, "down");
   const ScalarType dtype = is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float;
   const int64_t B = pred_boxes.size(0), G = gt_boxes.size(1), N = pred_boxes.size(1);
@@ -53,9 +53,9 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& c
   Tensor overlap = torch::stable::new_empty(pred_boxes, {B, G, N}, dtype);
   if (cost.numel() == 0) return {cost, overlap};
   dispatch_dtype(dtype, [&]<class T>() {
-    const PreparedScene<T> prepared(device, in, rule, nullptr, nullptr);
-    const Scene<T>& scene = prepared.scene;
-    device.launch(fill<T>, dim3(blocks(scene.tiles, 1), blocks(G, 1), blocks(B, 1)), kTile, scene,
+    const PreparedBatch<T> prepared(device, scene, rule, nullptr, nullptr);
+    const Batch<T>& batch = prepared.batch;
+    device.launch(fill<T>, dim3(blocks(batch.tiles, 1), blocks(G, 1), blocks(B, 1)), kTile, batch,
                   cost.mutable_data_ptr<double>(), overlap.mutable_data_ptr<T>());
   });
   return {cost, overlap};

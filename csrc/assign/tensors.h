@@ -22,14 +22,18 @@ inline void check_numbering(int64_t N, int64_t G) {
   check(N < kMost && G < kMost, "N and G must be below 2^31 - 1, got ", N, " and ", G);
 }
 
-// The tensors of simota_cost and simota, and the guards that they share.
-struct SceneTensors {
-  const Tensor &pred_boxes, &cls_logits;
-  const std::optional<Tensor>& obj_logits;
-  const Tensor &anchor_points, &strides, &gt_boxes, &gt_labels;
-  const std::optional<Tensor>& num_gts;
+// The tensors of simota_cost, simota and ota, and their guards.
+struct Scene {
+  const Tensor& pred_boxes;                 // [B, N, 4], cx, cy, w, h
+  const Tensor& cls_logits;                 // [B, N, C]
+  const std::optional<Tensor>& obj_logits;  // [B, N]
+  const Tensor& anchor_points;              // [N, 2]
+  const Tensor& strides;                    // [N]
+  const Tensor& gt_boxes;                   // [B, G, 4], cx, cy, w, h
+  const Tensor& gt_labels;                  // [B, G]
+  const std::optional<Tensor>& num_gts;     // [B]
 
-  void check_all() const {
+  void check() const {
     check_shape(pred_boxes, "pred_boxes", "[B, N, 4]", {-1, -1, 4});
     const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1);
     check_shape(cls_logits, "cls_logits", "[B, N, C]", {B, N, -1});

@@ -72,7 +72,7 @@ class Leaders {
 
 // Sum of the q largest overlaps, the largest first. Zeros and NaN add nothing.
 template <class T>
-T sum_of_top(const T* overlaps, int64_t n, int64_t q, Leaders<T, std::greater<T>>& top) {
+T sum_largest(const T* overlaps, int64_t n, int64_t q, Leaders<T, std::greater<T>>& top) {
   top.start(std::min(q, n));
   T limit = T(0);
   for (int64_t first = 0; first < n; first += kTopBlock) {

@@ -21,8 +21,8 @@ constexpr int64_t kCrowd = 1024;
 
 // Sum of the q largest overlaps of `gt` with boxes, the largest first; `top` holds q values.
 template <class T>
-YOLOX_OPS_INLINE T sum_of_top(const Box<T> gt, const BoxView<T> boxes, const BoxView<T> hulls, int64_t hull_count,
-                              T* top, int64_t q) {
+YOLOX_OPS_INLINE T sum_largest_overlaps(const Box<T> gt, const BoxView<T> boxes, const BoxView<T> hulls,
+                                        int64_t hull_count, T* top, int64_t q) {
   std::fill_n(top, q, T(0));
   for (int64_t first = 0; first < hull_count; first += kBlock) {
     uint32_t meeting = 0;
@@ -52,13 +52,14 @@ YOLOX_OPS_INLINE T sum_of_top(const Box<T> gt, const BoxView<T> boxes, const Box
   return std::accumulate(top, top + q, T(0));
 }
 
-YOLOX_OPS_SIMD float simd_sum_of_top(const Box<float>& gt, const BoxView<float>& boxes, const BoxView<float>& hulls,
-                                     int64_t hull_count, float* top, int64_t q) {
-  return sum_of_top(gt, boxes, hulls, hull_count, top, q);
+YOLOX_OPS_SIMD float simd_sum_largest_overlaps(const Box<float>& gt, const BoxView<float>& boxes,
+                                               const BoxView<float>& hulls, int64_t hull_count, float* top, int64_t q) {
+  return sum_largest_overlaps(gt, boxes, hulls, hull_count, top, q);
 }
-YOLOX_OPS_SIMD double simd_sum_of_top(const Box<double>& gt, const BoxView<double>& boxes, const BoxView<double>& hulls,
-                                      int64_t hull_count, double* top, int64_t q) {
-  return sum_of_top(gt, boxes, hulls, hull_count, top, q);
+YOLOX_OPS_SIMD double simd_sum_largest_overlaps(const Box<double>& gt, const BoxView<double>& boxes,
+                                                const BoxView<double>& hulls, int64_t hull_count, double* top,
+                                                int64_t q) {
+  return sum_largest_overlaps(gt, boxes, hulls, hull_count, top, q);
 }
 
 template <class T>
@@ -84,8 +85,8 @@ class BoxPool {
   }
 
   // As above. NaN and what overlaps nothing add nothing.
-  T sum_of_top(const Box<T>& gt, T* top, int64_t q) const {
-    return simd_sum_of_top(gt, boxes_.view(), hulls_.view(), hulls_.size(), top, q);
+  T sum_largest_overlaps(const Box<T>& gt, T* top, int64_t q) const {
+    return simd_sum_largest_overlaps(gt, boxes_.view(), hulls_.view(), hulls_.size(), top, q);
   }
 
  private:

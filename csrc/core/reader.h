@@ -31,7 +31,7 @@ class Reader {
   }
 
   // Elements (i, j, 0 .. n - 1), where they lie if that is possible, else copied into `scratch`.
-  const T* row(int64_t i, int64_t j, int64_t n, std::vector<T>& scratch) const {
+  const T* read_row(int64_t i, int64_t j, int64_t n, std::vector<T>& scratch) const {
     if (dtype_ == kDtype<T> && strides_[2] == 1) return static_cast<const T*>(data_) + offset(i, j, 0);
     scratch.resize(n);
     copy(offset(i, j, 0), strides_[2], n, scratch.data());

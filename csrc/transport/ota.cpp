@@ -5,18 +5,18 @@ namespace yolox_ops {
 namespace {
 
 template <class T>
-void assign(const Scene<T>& scene, const OtaRule& rule, Tensor& matched_gt, Tensor& matched_iou, Tensor& num_fg) {
+void assign(const Batch<T>& batch, const OtaRule& rule, Tensor& matched_gt, Tensor& matched_iou, Tensor& num_fg) {
   int64_t* gts = matched_gt.mutable_data_ptr<int64_t>();
   float* ious = matched_iou.mutable_data_ptr<float>();
   int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
-  parallel_items<OtaImage<T>>(scene.B, [&](OtaImage<T>& image, int64_t b) {
-    std::fill_n(gts + b * scene.N, scene.N, int64_t{-1});
-    std::fill_n(ious + b * scene.N, scene.N, 0.0f);
+  parallel_items<OtaImage<T>>(batch.B, [&](OtaImage<T>& image, int64_t b) {
+    std::fill_n(gts + b * batch.N, batch.N, int64_t{-1});
+    std::fill_n(ious + b * batch.N, batch.N, 0.0f);
     totals[b] = 0;
-    if (scene.counts[b] == 0 || scene.N == 0) return;
-    image.prepare(scene, rule, b);
+    if (batch.counts[b] == 0 || batch.N == 0) return;
+    image.prepare(batch, rule, b);
     image.solve();
-    image.decode(gts + b * scene.N, ious + b * scene.N, totals + b);
+    image.decode(gts + b * batch.N, ious + b * batch.N, totals + b);
   });
 }
 
@@ -26,15 +26,15 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes, const Tensor& c
                                        const std::optional<Tensor>& num_gts, double center_radius, int64_t topk,
                                        double iou_weight, double epsilon, int64_t iterations, double tolerance,
                                        double focal_alpha, double focal_gamma) {
-  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
-  in.check_all();
+  const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  scene.check();
   const OtaRule rule =
       parse_ota(center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1);
   Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
   Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);
   Tensor num_fg = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Long);
-  dispatch_scene(in, rule.region, [&](const auto& scene) { assign(scene, rule, matched_gt, matched_iou, num_fg); });
+  dispatch_batch(scene, rule.region, [&](const auto& batch) { assign(batch, rule, matched_gt, matched_iou, num_fg); });
   return {matched_gt, matched_iou, num_fg};
 }
 

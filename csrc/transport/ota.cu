@@ -7,8 +7,8 @@ namespace {
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1)
     solve(Pairs<T> pairs, Workspace w, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
-  const int64_t N = pairs.scene.N;
-  for (int64_t b = blockIdx.x; b < pairs.scene.B; b += gridDim.x) {
+  const int64_t N = pairs.batch.N;
+  for (int64_t b = blockIdx.x; b < pairs.batch.B; b += gridDim.x) {
     for (int64_t j = threadIdx.x; j < N; j += kThreads) {
       matched_gt[b * N + j] = kNobody;
       matched_iou[b * N + j] = 0.0f;
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       const int32_t anchor = image.columns[c], g = image.winner(anchor);
       if (g == image.background()) continue;
       matched_gt[b * N + anchor] = g;
-      matched_iou[b * N + anchor] = static_cast<float>(pairs.overlap(b, pairs.scene.truth(b, g), anchor));
+      matched_iou[b * N + anchor] = static_cast<float>(pairs.overlap(b, pairs.batch.truth(b, g), anchor));
       ++found;
     }
     found = block_reduce<kThreads>(found, std::plus<>());
@@ -49,7 +49,7 @@ class Arena {
 
 template <class T>
 void place_all(Arena arena, Pairs<T>& p, Workspace& w, int64_t& size) {
-  const int64_t B = p.scene.B, G = p.scene.G, N = p.scene.N;
+  const int64_t B = p.batch.B, G = p.batch.G, N = p.batch.N;
   arena.place(w.x, B * (G + 1));
   arena.place(w.y, B * N);
   arena.place(w.supply, B * (G + 1));
@@ -70,8 +70,8 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes, const Tensor& c
                                        double iou_weight, double epsilon, int64_t iterations, double tolerance,
                                        double focal_alpha, double focal_gamma) {
   const Device device(pred_boxes);
-  const SceneTensors in{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
-  in.check_all();
+  const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
+  scene.check();
   const OtaRule rule =
       parse_ota(center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
@@ -85,7 +85,7 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes, const Tensor& c
   Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);
   torch::stable::zero_(taken);
   dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
-    Pairs<T> pairs{read_scene<T>(in, rule.region), rule, std::min(G, kWideRows)};
+    Pairs<T> pairs{read_batch<T>(scene, rule.region), rule, std::min(G, kWideRows)};
     pairs.taken = taken.mutable_data_ptr<int32_t>();
     Workspace work;
     int64_t size;

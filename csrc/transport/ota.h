@@ -33,8 +33,8 @@ constexpr double kOutsidePenalty = 1e6;
 // The focal loss of label 1 less that of label 0 (Lin et al. 2017, eq. 5): what a pair costs more than the background
 // for the class. Other classes cost both the same, which cancels in the plan.
 template <class T>
-YOLOX_OPS_INLINE T focal_swap(T logit, Objectness<T> obj, T own, T alpha, T gamma) {
-  const Entropies<T> entropy = entropies(logit, obj, own);
+YOLOX_OPS_INLINE T focal_swap(T logit, Objectness<T> obj, T without_obj, T alpha, T gamma) {
+  const Entropies<T> entropy = entropies(logit, obj, without_obj);
   // p^gamma and (1 - p)^gamma
   const T p_power = exp_scaled(-gamma * entropy.positive, 0), rest_power = exp_scaled(-gamma * entropy.negative, 0);
   return alpha * (rest_power * entropy.positive) - (T(1) - alpha) * (p_power * entropy.negative);
@@ -42,10 +42,11 @@ YOLOX_OPS_INLINE T focal_swap(T logit, Objectness<T> obj, T own, T alpha, T gamm
 
 // The cost of a pair over that of the background, without the penalty.
 template <class T>
-YOLOX_OPS_INLINE T transport_cost(T overlap, T logit, Objectness<T> obj, T own, const OtaRule& rule) {
+YOLOX_OPS_INLINE T transport_cost(T overlap, T logit, Objectness<T> obj, T without_obj, const OtaRule& rule) {
   const T least = T(1.1920928955078125e-7);  // float32's epsilon
   const T log_overlap = log_scaled(overlap < least ? least : overlap, 0);
-  return focal_swap(logit, obj, own, T(rule.focal_alpha), T(rule.focal_gamma)) - T(rule.iou_weight) * log_overlap;
+  return focal_swap(logit, obj, without_obj, T(rule.focal_alpha), T(rule.focal_gamma)) -
+         T(rule.iou_weight) * log_overlap;
 }
 
 }  // namespace yolox_ops

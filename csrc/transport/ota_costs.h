@@ -31,20 +31,20 @@ YOLOX_OPS_SIMD void simd_overlaps(const Box<double>& gt, const CentreView<double
 
 template <class T>
 YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T* __restrict logit,
-                                const T* __restrict obj_exp, const T* __restrict obj_softplus, T own,
+                                const T* __restrict obj_exp, const T* __restrict obj_softplus, T without_obj,
                                 const OtaRule rule, T* __restrict cost) {
   for (int64_t i = 0; i < n; ++i) {
-    cost[i] = transport_cost(overlap[i], logit[i], Objectness<T>{obj_exp[i], obj_softplus[i]}, own, rule);
+    cost[i] = transport_cost(overlap[i], logit[i], Objectness<T>{obj_exp[i], obj_softplus[i]}, without_obj, rule);
   }
 }
 
 YOLOX_OPS_SIMD void simd_costs(int64_t n, const float* overlap, const float* logit, const float* obj_exp,
-                               const float* obj_softplus, float own, const OtaRule& rule, float* cost) {
-  cost_loop(n, overlap, logit, obj_exp, obj_softplus, own, rule, cost);
+                               const float* obj_softplus, float without_obj, const OtaRule& rule, float* cost) {
+  cost_loop(n, overlap, logit, obj_exp, obj_softplus, without_obj, rule, cost);
 }
 YOLOX_OPS_SIMD void simd_costs(int64_t n, const double* overlap, const double* logit, const double* obj_exp,
-                               const double* obj_softplus, double own, const OtaRule& rule, double* cost) {
-  cost_loop(n, overlap, logit, obj_exp, obj_softplus, own, rule, cost);
+                               const double* obj_softplus, double without_obj, const OtaRule& rule, double* cost) {
+  cost_loop(n, overlap, logit, obj_exp, obj_softplus, without_obj, rule, cost);
 }
 
 }  // namespace

@@ -59,8 +59,8 @@ struct Image {
   int32_t *wide, *begin, *length, *order, *rank, *columns;
 
   __device__ Image(const Pairs<T>& pairs, const Workspace& w, int64_t image)
-      : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.scene.gts(b))) {
-    const int64_t G = p.scene.G, N = p.scene.N;
+      : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.batch.gts(b))) {
+    const int64_t G = p.batch.G, N = p.batch.N;
     rows = p.rows + b * G;
     anchors = p.anchors + b * G * kListed;
     costs = p.costs + b * G * kListed;
@@ -76,8 +76,8 @@ struct Image {
     columns = w.columns + b * N;
   }
 
-  __device__ int32_t background() const { return static_cast<int32_t>(p.scene.G); }
-  __device__ int64_t free() const { return p.scene.N - n_columns; }
+  __device__ int32_t background() const { return static_cast<int32_t>(p.batch.G); }
+  __device__ int64_t free() const { return p.batch.N - n_columns; }
   // Of a column, the logarithm; 1 and what is added to every demand.
   __device__ double demand() const { return ::log(1.0 + kTinyMass); }
   __device__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
@@ -121,26 +121,26 @@ struct Image {
     }
     supplied = block_reduce<kThreads>(supplied, std::plus<>());
     if (threadIdx.x == 0) {
-      supply[background()] = ::log(max(p.scene.N - supplied, int64_t{0}) + kTinyMass);
+      supply[background()] = ::log(max(p.batch.N - supplied, int64_t{0}) + kTinyMass);
       x[background()] = 0.0;
     }
   }
 
   // Which anchors have pairs, all if a row is wide; and the listed pairs of each, in order.
   __device__ void prepare_columns() {
-    for (int64_t a = threadIdx.x; a < p.scene.N; a += kThreads) length[a] = 0;
+    for (int64_t a = threadIdx.x; a < p.batch.N; a += kThreads) length[a] = 0;
     __syncthreads();
     each_listed([&](int32_t i) { rank[i] = atomicAdd(length + anchors[i], 1); });
     __syncthreads();
     n_columns = 0;
     uint64_t before = 0;
-    for (int64_t first = 0; first < p.scene.N; first += kThreads) {
+    for (int64_t first = 0; first < p.batch.N; first += kThreads) {
       const int64_t a = first + threadIdx.x;
-      const uint64_t pairs = a < p.scene.N ? length[a] : 0;
-      const bool column = a < p.scene.N && (pairs > 0 || n_wide > 0);
+      const uint64_t pairs = a < p.batch.N ? length[a] : 0;
+      const bool column = a < p.batch.N && (pairs > 0 || n_wide > 0);
       uint64_t total;
       const uint64_t sums = block_scan(pairs << 32 | column, total);
-      if (a < p.scene.N) begin[a] = static_cast<int32_t>(before + (sums >> 32) - pairs);
+      if (a < p.batch.N) begin[a] = static_cast<int32_t>(before + (sums >> 32) - pairs);
       if (column) columns[n_columns + static_cast<int32_t>(sums) - 1] = static_cast<int32_t>(a);
       before += total >> 32;
       n_columns += static_cast<int32_t>(total);

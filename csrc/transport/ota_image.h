@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "assign/scene.h"
+#include "assign/batch.h"
 #include "assign/top.h"
 #include "transport/ota_costs.h"
 #include "transport/sinkhorn_factors.h"
@@ -17,8 +17,8 @@ template <class T>
 class OtaImage {
  public:
   // Reuses the memory of the image before.
-  void prepare(const Scene<T>& s, const OtaRule& rule, int64_t b) {
-    scene_ = &s;
+  void prepare(const Batch<T>& s, const OtaRule& rule, int64_t b) {
+    batch_ = &s;
     rule_ = &rule;
     index_ = b;
     gts_ = s.counts[b];
@@ -58,16 +58,16 @@ class OtaImage {
 
  private:
   T overlap_of(int64_t g, int64_t anchor) {
-    const T* p = scene_->pred_boxes.row(index_, anchor, 4, scratch_);
+    const T* p = batch_->pred_boxes.read_row(index_, anchor, 4, scratch_);
     return iou(gt_box(g), load_box(p, Format::kCxcywh, Kind::kIou));
   }
 
-  const Box<T>& gt_box(int64_t g) const { return scene_->gt_boxes[index_ * scene_->G + g]; }
+  const Box<T>& gt_box(int64_t g) const { return batch_->gt_boxes[index_ * batch_->G + g]; }
 
   // Sets overlaps and costs of pairs: of ground truth g with anchors[begin[i]], ..., for the i-th g.
   void cost_pairs(const std::vector<int32_t>& anchors, const std::vector<int32_t>& gts,
                   const std::vector<int64_t>& begin) {
-    const Scene<T>& s = *scene_;
+    const Batch<T>& s = *batch_;
     const int64_t n = static_cast<int64_t>(anchors.size());
     costs_.resize(n);
     for (int k = 0; k < 4; ++k) s.pred_boxes.gather(index_, anchors.data(), n, k, costs_.box[k].data());
@@ -84,7 +84,7 @@ class OtaImage {
       s.cls_logits.gather(index_, at(anchors), count, s.labels[index_ * s.G + gts[i]], at(costs_.logit));
     }
     simd_costs(n, costs_.overlap.data(), costs_.logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data(),
-               s.own(), *rule_, costs_.cost.data());
+               s.without_obj(), *rule_, costs_.cost.data());
   }
 
   // Pairs of each ground truth within its own region, and its supply.
@@ -92,9 +92,9 @@ class OtaImage {
     inside_.clear();
     inside_begin_.assign(1, 0);
     for (int64_t g = 0; g < gts_; ++g) {
-      const Target<T>& target = scene_->targets[index_ * scene_->G + g];
-      scene_->anchors.each_candidate(target, rule_->region.candidates,
-                                     [&](int64_t j, uint8_t) { inside_.push_back(static_cast<int32_t>(j)); });
+      const Target<T>& target = batch_->targets[index_ * batch_->G + g];
+      batch_->anchors.each_candidate(target, rule_->region.candidates,
+                                     [&](int64_t j, bool) { inside_.push_back(static_cast<int32_t>(j)); });
       inside_begin_.push_back(static_cast<int64_t>(inside_.size()));
     }
     all_gts_.resize(gts_);
@@ -115,8 +115,8 @@ class OtaImage {
         t.pair_cost.push_back(costs_.cost[p]);
       }
       const int64_t first = inside_begin_[g], count = inside_begin_[g + 1] - first;
-      const T sum = sum_of_top(costs_.overlap.data() + first, count, rule_->region.topk, overlaps_);
-      k_[g] = dynamic_k(sum, scene_->N, false);
+      const T sum = sum_largest(costs_.overlap.data() + first, count, rule_->region.topk, overlaps_);
+      k_[g] = dynamic_k(sum, batch_->N, false);
       const int64_t pairs = static_cast<int64_t>(t.pair_column.size());
       if (pairs > t.begin.back()) {
         t.begin.push_back(pairs);
@@ -132,19 +132,19 @@ class OtaImage {
   void find_columns() {
     anchors_.clear();
     if (far_.empty()) {
-      marks_.assign(scene_->N, 0);
+      marks_.assign(batch_->N, 0);
       for (int32_t j : transport_.pair_column) marks_[j] = 1;
-      position_.resize(scene_->N);
-      for (int64_t j = 0; j < scene_->N; ++j) {
+      position_.resize(batch_->N);
+      for (int64_t j = 0; j < batch_->N; ++j) {
         position_[j] = static_cast<int32_t>(anchors_.size());
         if (marks_[j]) anchors_.push_back(static_cast<int32_t>(j));
       }
       for (int32_t& j : transport_.pair_column) j = position_[j];
     } else {
-      anchors_.resize(scene_->N);
+      anchors_.resize(batch_->N);
       std::iota(anchors_.begin(), anchors_.end(), 0);
     }
-    free_ = scene_->N - static_cast<int64_t>(anchors_.size());
+    free_ = batch_->N - static_cast<int64_t>(anchors_.size());
     transport_.columns = static_cast<int64_t>(anchors_.size()) + (free_ > 0);
     transport_.demand.assign(transport_.columns, static_cast<T>(1 + kTinyMass));
     if (free_ > 0) transport_.demand.back() = static_cast<T>(static_cast<double>(free_) * (1 + kTinyMass));
@@ -154,7 +154,7 @@ class OtaImage {
     Transport<T>& t = transport_;
     far_cost_.clear();
     for (int32_t g : far_) {
-      cost_pairs(anchors_, {g}, {0, scene_->N});
+      cost_pairs(anchors_, {g}, {0, batch_->N});
       far_cost_.insert(far_cost_.end(), costs_.cost.begin(), costs_.cost.end());
     }
     zeros_.assign(t.columns, T(0));
@@ -169,13 +169,13 @@ class OtaImage {
       total += k;
     };
     for (size_t i = 0; i < far_.size(); ++i) {
-      const T* row = far_cost_.data() + i * scene_->N;
-      const bool able = std::any_of(row, row + scene_->N, [](T cost) { return is_finite(cost); });
+      const T* row = far_cost_.data() + i * batch_->N;
+      const bool able = std::any_of(row, row + batch_->N, [](T cost) { return is_finite(cost); });
       t.dense_cost.push_back(row);
       add_row(able ? k_[far_[i]] : 0, -kOutsidePenalty / rule_->sinkhorn.epsilon);
     }
     for (int32_t g : near_) add_row(k_[g], 0.0);
-    t.supply[0] = static_cast<T>(static_cast<double>(std::max(int64_t{0}, scene_->N - total)) + kTinyMass);
+    t.supply[0] = static_cast<T>(static_cast<double>(std::max(int64_t{0}, batch_->N - total)) + kTinyMass);
     entries_.resize(t.dense * t.columns);
     t.entries = entries_.data();
     row_of_.resize(gts_);
@@ -198,7 +198,7 @@ class OtaImage {
     }
   }
 
-  const Scene<T>* scene_ = nullptr;
+  const Batch<T>* batch_ = nullptr;
   const OtaRule* rule_ = nullptr;
   int64_t index_ = 0, gts_ = 0, free_ = 0;
   Transport<T> transport_;

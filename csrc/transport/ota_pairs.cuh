@@ -33,7 +33,7 @@ struct Row {
 
 template <class T>
 struct Pairs {
-  Scene<T> scene;
+  Batch<T> batch;
   OtaRule rule;
   int64_t slots;  // rows of costs of an image
   // The workspace.
@@ -43,23 +43,23 @@ struct Pairs {
   T* wide;           // [B, slots, N]; infinite where there is no pair
   int32_t* taken;    // [B], slots
 
-  __device__ T* wide_row(int64_t b, const Row& row) const { return wide + (b * slots + row.slot) * scene.N; }
+  __device__ T* wide_row(int64_t b, const Row& row) const { return wide + (b * slots + row.slot) * batch.N; }
 
   __device__ __forceinline__ bool inside(const Truth<T>& gt, int64_t anchor) const {
-    const T x = scene.anchor_points.at(anchor, 0), y = scene.anchor_points.at(anchor, 1);
-    const T reach = reach_of(scene.strides.at(anchor), scene.rule);
-    return place(x, y, reach, gt.target, scene.rule.candidates) == kInside;
+    const T x = batch.anchor_points.at(anchor, 0), y = batch.anchor_points.at(anchor, 1);
+    const T reach = reach_of(batch.strides.at(anchor), batch.rule);
+    return classify_anchor(x, y, reach, gt.target, batch.rule.candidates).inside;
   }
 
   __device__ __forceinline__ T overlap(int64_t b, const Truth<T>& gt, int64_t anchor) const {
     T p[4];
-    for (int m = 0; m < 4; ++m) p[m] = scene.pred_boxes.at(b, anchor, m);
+    for (int m = 0; m < 4; ++m) p[m] = batch.pred_boxes.at(b, anchor, m);
     return iou(gt.box, load_box(p, Format::kCxcywh, Kind::kIou));
   }
 
   __device__ __forceinline__ T cost(int64_t b, const Truth<T>& gt, int64_t anchor, T overlap) const {
-    const T logit = scene.cls_logits.at(b, anchor, gt.label);
-    return transport_cost(overlap, logit, scene.objectness_of(b, anchor), scene.own(), rule);
+    const T logit = batch.cls_logits.at(b, anchor, gt.label);
+    return transport_cost(overlap, logit, batch.objectness_of(b, anchor), batch.without_obj(), rule);
   }
 
   // In a wide row; infinite if that is no pair.
@@ -69,7 +69,7 @@ struct Pairs {
 
   __device__ __forceinline__ T wide_cost(int64_t b, int64_t g, const Row& row, int64_t anchor) const {
     if (row.slot < slots) return wide_row(b, row)[anchor];
-    return compute_wide_cost(b, scene.truth(b, g), row.far, anchor);
+    return compute_wide_cost(b, batch.truth(b, g), row.far, anchor);
   }
 };
 
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
   __shared__ Shortlist<T, kKept> overlaps;
   __shared__ Shortlist<Pair, kListed> pairs;
   __shared__ int32_t slot;
-  const Scene<T>& s = p.scene;
+  const Batch<T>& s = p.batch;
   for (int64_t b = blockIdx.y; b < s.B; b += gridDim.y) {
     const int64_t gts = s.gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
         if (is_finite(cost)) pairs.push({static_cast<int32_t>(j), cost});
       });
       __syncthreads();
-      const auto sum_of = [&](const auto& each) { return sum_of_top<kFinders, T>(each, s.rule.topk); };
+      const auto sum_of = [&](const auto& each) { return sum_largest_by_block<kFinders, T>(each, s.rule.topk); };
       const T sum = overlaps.complete()
                         ? sum_of([&](const auto& visit) { overlaps.each(visit); })
                         : sum_of([&](const auto& visit) { each_inside([&](int64_t, T overlap) { visit(overlap); }); });

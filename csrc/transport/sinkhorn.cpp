@@ -41,7 +41,7 @@ void solve(const Tensor& cost, const Tensor& supply, const Tensor& demand, const
     transport.columns = N;
     transport.entries = out + b * M * N;
     transport.dense_cost.resize(M);
-    for (int64_t i = 0; i < M; ++i) transport.dense_cost[i] = costs.row(b, i, N, work.copies[i]);
+    for (int64_t i = 0; i < M; ++i) transport.dense_cost[i] = costs.read_row(b, i, N, work.copies[i]);
     transport.supply.assign(supplies.begin() + b * M, supplies.begin() + (b + 1) * M);
     transport.demand.assign(demands.begin() + b * N, demands.begin() + (b + 1) * N);
     transport.x.assign(M, 0.0);

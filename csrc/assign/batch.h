@@ -1,4 +1,4 @@
-// A batch for simota_cost, simota and ota, as their tensors give it.
+// A scene as the CPU kernels of simota_cost, simota and ota read it.
 #pragma once
 
 #include "assign/anchors.h"
@@ -9,21 +9,22 @@
 namespace yolox_ops {
 
 template <class T>
-struct Scene {
-  Scene(const SceneTensors& in, const Rule& rule_)
+struct Batch {
+  Batch(const Scene& scene, const Rule& rule_)
       : rule(rule_),
-        B(in.pred_boxes.size(0)),
-        N(in.pred_boxes.size(1)),
-        C(in.cls_logits.size(2)),
-        G(in.gt_boxes.size(1)),
-        has_obj(in.obj_logits.has_value()),
-        pred_boxes(in.pred_boxes),
-        cls_logits(in.cls_logits),
-        obj_logits(has_obj ? *in.obj_logits : in.pred_boxes),
-        anchors(in.anchor_points, in.strides, rule),
+        B(scene.pred_boxes.size(0)),
+        N(scene.pred_boxes.size(1)),
+        C(scene.cls_logits.size(2)),
+        G(scene.gt_boxes.size(1)),
+        has_obj(scene.obj_logits.has_value()),
+        pred_boxes(scene.pred_boxes),
+        cls_logits(scene.cls_logits),
+        obj_logits(has_obj ? *scene.obj_logits : scene.pred_boxes),
+        anchors(scene.anchor_points, scene.strides, rule),
         labels(B * G),
-        counts(read_counts(in.num_gts, B, G)) {
-    const Tensor dense_labels = dense(in.gt_labels, ScalarType::Long), dense_boxes = dense(in.gt_boxes, kDtype<T>);
+        counts(read_counts(scene.num_gts, B, G)) {
+    const Tensor dense_labels = dense(scene.gt_labels, ScalarType::Long),
+                 dense_boxes = dense(scene.gt_boxes, kDtype<T>);
     std::copy_n(dense_labels.const_data_ptr<int64_t>(), B * G, labels.begin());
     const T* p = dense_boxes.const_data_ptr<T>();
     targets.reserve(B * G);
@@ -36,7 +37,7 @@ struct Scene {
   }
 
   // The argument of that name in score_odds.
-  T own() const { return has_obj ? T(0) : T(1); }
+  T without_obj() const { return has_obj ? T(0) : T(1); }
 
   Objectness<T> objectness_of(int64_t b, int64_t j) const {
     return has_obj ? objectness(obj_logits.at(b, j)) : Objectness<T>{};
@@ -67,13 +68,13 @@ struct Scene {
   }
 };
 
-// Calls run(Scene<T>) with T = double for float64 predictions, else float.
+// Calls run(Batch<T>) with T = double for float64 predictions, else float.
 template <class Run>
-void dispatch_scene(const SceneTensors& in, const Rule& rule, const Run& run) {
-  if (is_float64(in.pred_boxes)) {
-    run(Scene<double>(in, rule));
+void dispatch_batch(const Scene& scene, const Rule& rule, const Run& run) {
+  if (is_float64(scene.pred_boxes)) {
+    run(Batch<double>(scene, rule));
   } else {
-    run(Scene<float>(in, rule));
+    run(Batch<float>(scene, rule));
   }
 }
 
