@@ -3,7 +3,6 @@
 The ops are registered as torch.ops.yolox_ops.* by this import if torch was imported before, else by the first use of a
 name below, or by `import yolox_ops.ops`. So yolox_ops.numpy never waits for torch, and works where there is none.
 """
-# ruff: noqa: F403, F405  the names are those of _public.py, as mypy knows
 
 import importlib
 import sys
@@ -11,51 +10,71 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from yolox_ops._public import *
+if TYPE_CHECKING:  # what editors and type checkers see: the names of _HOMES
+    from yolox_ops._library import build_info as build_info
+    from yolox_ops.assignment import Assignment as Assignment
+    from yolox_ops.explanation import Explanation as Explanation
+    from yolox_ops.explanation.explain import explain as explain
+    from yolox_ops.ops.aligned_iou import aligned_iou as aligned_iou
+    from yolox_ops.ops.dynamic_k_match import dynamic_k_match as dynamic_k_match
+    from yolox_ops.ops.ota import ota as ota
+    from yolox_ops.ops.pairwise_iou import pairwise_iou as pairwise_iou
+    from yolox_ops.ops.simota import simota as simota
+    from yolox_ops.ops.simota_cost import SimOTACost as SimOTACost
+    from yolox_ops.ops.simota_cost import simota_cost as simota_cost
+    from yolox_ops.ops.sinkhorn import sinkhorn as sinkhorn
+    from yolox_ops.ops.soft_nms import SoftNMS as SoftNMS
+    from yolox_ops.ops.soft_nms import batched_soft_nms as batched_soft_nms
+    from yolox_ops.ops.soft_nms import soft_nms as soft_nms
+    from yolox_ops.presets import PRESETS as PRESETS
+    from yolox_ops.yolox.loss import YOLOXLoss as YOLOXLoss
+    from yolox_ops.yolox.loss import yolox_loss as yolox_loss
 
-__all__ = [
-    "PRESETS",
-    "Assignment",
-    "Explanation",
-    "SimOTACost",
-    "SoftNMS",
-    "YOLOXLoss",
-    "aligned_iou",
-    "batched_soft_nms",
-    "build_info",
-    "dynamic_k_match",
-    "explain",
-    "ota",
-    "pairwise_iou",
-    "simota",
-    "simota_cost",
-    "sinkhorn",
-    "soft_nms",
-    "yolox_loss",
-]
+# The public names, each with its module. All of them need torch.
+_HOMES = {
+    "build_info": "yolox_ops._library",
+    "Assignment": "yolox_ops.assignment",
+    "Explanation": "yolox_ops.explanation",
+    "explain": "yolox_ops.explanation.explain",
+    "aligned_iou": "yolox_ops.ops.aligned_iou",
+    "dynamic_k_match": "yolox_ops.ops.dynamic_k_match",
+    "ota": "yolox_ops.ops.ota",
+    "pairwise_iou": "yolox_ops.ops.pairwise_iou",
+    "simota": "yolox_ops.ops.simota",
+    "SimOTACost": "yolox_ops.ops.simota_cost",
+    "simota_cost": "yolox_ops.ops.simota_cost",
+    "sinkhorn": "yolox_ops.ops.sinkhorn",
+    "SoftNMS": "yolox_ops.ops.soft_nms",
+    "batched_soft_nms": "yolox_ops.ops.soft_nms",
+    "soft_nms": "yolox_ops.ops.soft_nms",
+    "PRESETS": "yolox_ops.presets",
+    "YOLOXLoss": "yolox_ops.yolox.loss",
+    "yolox_loss": "yolox_ops.yolox.loss",
+}
+if not TYPE_CHECKING:  # mypy reads no __all__ that is computed
+    __all__ = sorted(_HOMES)
 
 
 def _import_names() -> None:
     try:
-        public = importlib.import_module("yolox_ops._public")
+        homes = {home: importlib.import_module(home) for home in _HOMES.values()}
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         words = f"all of yolox_ops but yolox_ops.numpy needs torch: {error}"
         raise ModuleNotFoundError(words, name="torch") from error
-    globals().update({name: getattr(public, name) for name in __all__})
+    globals().update({name: getattr(homes[home], name) for name, home in _HOMES.items()})
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'yolox_ops' has no attribute {name!r}")
     _import_names()
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})
 
 
 if sys.modules.get("torch"):

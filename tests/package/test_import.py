@@ -1,10 +1,13 @@
 """What an import loads: yolox_ops.numpy nothing of torch, and yolox_ops every op as soon as torch is there."""
 
+import ast
 import re
+from pathlib import Path
 
 import torch
 from arrays import in_a_new_process
 
+import yolox_ops
 from yolox_ops._arguments import check_number
 
 
@@ -74,11 +77,20 @@ assert all(globals()[name] is getattr(yolox_ops, name) for name in yolox_ops.__a
     assert in_a_new_process(code).stdout == "tensor([[1.]])\n"
 
 
+def test_type_checkers_see_the_names_that_are_handed_out():
+    tree = ast.parse(Path(yolox_ops.__file__).read_text())
+    (static,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {alias.asname: (node.module, alias.name) for node in static.body for alias in node.names}
+    assert seen == {name: (home, name) for name, home in yolox_ops._HOMES.items()}
+    assert yolox_ops.__all__ == sorted(seen)
+
+
 def test_numbers_of_a_traced_program_are_known_without_torch():
     for symbol in (torch.SymInt(None), torch.SymFloat(None)):
         check_number("sigma", symbol)
     code = """
 import sys
+import yolox_ops
 from yolox_ops._arguments import check_number
 class Symbol:
     def __sym_float__(self):
