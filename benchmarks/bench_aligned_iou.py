@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import floors
+from benchmarks.floors import Work
 from benchmarks.peers.iou import torchvision_aligned_ciou as torchvision_ciou
 from benchmarks.scenes import random_boxes
-from benchmarks.sweeps import SWEEPS, sweep
+from benchmarks.sweeps import Arguments, sweeps
+from benchmarks.workloads import Call, gradient
 from yolox_ops import aligned_iou
 
 
@@ -33,6 +34,13 @@ def verify(a: Tensor, b: Tensor) -> str:
     return "values and gradients within 1e-3 of torchvision's"
 
 
+def floor(pairs: int, backward: bool) -> Work:
+    """CIoU; backward is forward as well, and its two gradients."""
+    moved = pairs * (36 + 36 + 32 if backward else 36)
+    text = "boxes read, values and gradients written" if backward else "boxes read, values written"
+    return Work(moved, f"{text}; two arctangents and four divisions a pair", 2 * pairs, 4 * pairs)
+
+
 @pytest.mark.parametrize("backward", [True, False], ids=["backward", "forward"])
 @pytest.mark.parametrize("pairs", [100_000, 1000])
 def test_peers(race, pairs, backward):
@@ -44,14 +52,19 @@ def test_peers(race, pairs, backward):
         op="aligned_iou",
         case=f"{pairs:,} pairs, CIoU" + (", forward and backward" if backward else ""),
         verified=verify(*boxes),
-        work=floors.aligned_iou(pairs, backward),
+        work=floor(pairs, backward),
         counted=["torchvision"],
     )
 
 
-@sweep("aligned_iou")
+@sweeps(aligned_iou, pairs=(1000, 4000, 16_000, 64_000, 256_000, 1_024_000))
+def sweep(axis: str, value: int) -> Arguments:
+    return (random_boxes(value, canvas=60), random_boxes(value, seed=1, canvas=60)), {"kind": "ciou"}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    call = SWEEPS["aligned_iou"].call(axis, value)
+    call = sweep.call(axis, value)
     race(
         call,
         table="growth",
@@ -60,5 +73,16 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=verify(*call.args),
-        work=floors.aligned_iou(value, False),
+        work=floor(value, False),
     )
+
+
+def workload_aligned_iou() -> Call:
+    """CIoU, 10,000 pairs"""
+    a, b = random_boxes(10_000), random_boxes(10_000, seed=1)
+    return lambda: aligned_iou(a, b, kind="ciou")
+
+
+def workload_aligned_iou_backward() -> Call:
+    """CIoU, 10,000 pairs"""
+    return gradient(aligned_iou, random_boxes(10_000), random_boxes(10_000, seed=1))

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import floors
+from benchmarks.floors import Work
 from benchmarks.peers.megvii import Megvii
 from benchmarks.scenes import Scene, scene
-from benchmarks.sweeps import SWEEPS, sweep
+from benchmarks.sweeps import Arguments, grown, sweeps
+from benchmarks.workloads import Call
 from yolox_ops import dynamic_k_match, simota_cost
 
 
@@ -30,7 +31,11 @@ class MegviiMatching:
         ]
 
 
-def verify(args: Scene, cost: Tensor, iou: Tensor) -> str:
+def verify(
+    args: Scene,
+    cost: Tensor,  # [B, G, N]
+    iou: Tensor,  # [B, G, N]
+) -> str:
     result = dynamic_k_match(cost, iou)
     for b, ((num_fg, _, ious, gts), mask) in enumerate(MegviiMatching(args, cost, iou).run()):
         assert num_fg == result.num_fg[b]
@@ -38,6 +43,14 @@ def verify(args: Scene, cost: Tensor, iou: Tensor) -> str:
         assert (gts != result.matched_gt[b, mask]).sum() <= 1
         torch.testing.assert_close(ious, result.matched_iou[b, mask])
     return "equal to Megvii's but for at most one conflict an image"
+
+
+def floor(
+    cost: Tensor,  # [B, G, N]
+    iou: Tensor,  # [B, G, N]
+) -> Work:
+    B, _, N = cost.shape
+    return Work(cost.nbytes + iou.nbytes + B * (N * 12 + 8), "both matrices read, outputs written")
 
 
 @pytest.mark.parametrize(("images", "objects"), [(4, 50), (16, 8)])
@@ -50,14 +63,23 @@ def test_peers(race, images, objects):
         op="dynamic_k_match",
         case=f"B={images}, {objects} objects",
         verified=verify(args, cost, iou),
-        work=floors.dynamic_k_match(cost, iou),
+        work=floor(cost, iou),
         counted=["Megvii YOLOX, loop"],
     )
 
 
-@sweep("dynamic_k_match")
+def grown_scene(axis: str, value: int) -> Scene:
+    return grown(axis, value, images=4, objects=8)
+
+
+@sweeps(dynamic_k_match, B=(1, 2, 4, 8, 16), G=(4, 8, 16, 32, 64), N=(2100, 8400, 33600))
+def sweep(axis: str, value: int) -> Arguments:
+    return simota_cost(*grown_scene(axis, value)), {}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    args, call = SWEEPS["simota_cost"].call(axis, value).args, SWEEPS["dynamic_k_match"].call(axis, value)
+    call = sweep.call(axis, value)
     race(
         call,
         table="growth",
@@ -65,6 +87,13 @@ def test_growth(race, axis, value):
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(args, *call.args),
-        work=floors.dynamic_k_match(*call.args),
+        verified=verify(grown_scene(axis, value), *call.args),
+        work=floor(*call.args),
     )
+
+
+def workload_dynamic_k_match() -> Call:
+    """the matrices of simota_cost's workload"""
+    args = scene([5, 50])
+    cost, iou = simota_cost(*args)
+    return lambda: dynamic_k_match(cost, iou, args[-1])

@@ -7,11 +7,12 @@ import random
 import pytest
 import torch
 
-from benchmarks import floors
 from benchmarks.bench_yolox_loss import step
+from benchmarks.floors import Work, pairs_inside
 from benchmarks.peers.transport import megvii_ota
 from benchmarks.scenes import Scene, scene, undecoded
-from benchmarks.sweeps import SWEEPS, sweep
+from benchmarks.sweeps import Arguments, grown, sweeps
+from benchmarks.workloads import Call
 from yolox_ops import Assignment, ota, simota, yolox_loss
 from yolox_ops.yolox import yolox_s
 from yolox_ops.yolox.assigners import ota as ota_in_order
@@ -42,6 +43,24 @@ def verify(args: Scene, tolerance: float = 0.0, iterations: int = 50) -> str:
     return f"equal to Megvii's rule in float64 in all but {different} of {positives} positives"
 
 
+def floor(args: Scene, iterations: int = 50) -> Work:
+    """Anchors in no ground truth's region meet only the background, so they are one column."""
+    inside = pairs_inside(args, 2.5)
+    points, gt_boxes = args[3], args[5]
+    low, high = gt_boxes[..., :2] - gt_boxes[..., 2:] / 2, gt_boxes[..., :2] + gt_boxes[..., 2:] / 2
+    inside &= ((points > low[:, :, None]) & (points < high[:, :, None])).all(-1)
+    pairs, candidates = int(inside.sum()), int(inside.any(1).sum())
+    B, N = args[0].shape[:2]
+    return Work(
+        N * 12 + candidates * 20 + pairs * 4 + B * (N * 12 + 8) + iterations * pairs * 4,
+        "candidates' boxes and labels' logits read, outputs written, and the pairs of regions read once an iteration; "
+        "four exponentials (focal loss, IoU's logarithm, plan) and an IoU for each pair",
+        resident=pairs * 4,
+        exponentials=4 * pairs,
+        divisions=pairs,
+    )
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_peers(race, case):
     inputs = scene(CASES[case])
@@ -57,14 +76,28 @@ def test_peers(race, case):
         op="ota",
         case=case,
         verified=verify(args),
-        work=floors.ota(inputs),
+        work=floor(inputs),
         counted=["Megvii's rule, torch"],
     )
 
 
-@sweep("ota")
+@sweeps(
+    ota,
+    B=(1, 2, 4, 8, 16, 32, 64),
+    G=(8, 16, 32, 64, 128, 256, 512),
+    N=(2100, 8400, 33600),
+    C=(20, 80, 320),
+    iterations=(25, 50, 100, 200),
+)
+def sweep(axis: str, value: int) -> Arguments:
+    """Without objectness."""
+    pred_boxes, cls_logits, _, *rest = grown(axis, value, images=1 if axis == "G" else 4, objects=16)
+    return (pred_boxes, cls_logits, *rest), {"iterations": value if axis == "iterations" else 50}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    call = SWEEPS["ota"].call(axis, value)
+    call = sweep.call(axis, value)
     iterations = call.keywords["iterations"]
     race(
         call,
@@ -74,7 +107,7 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=verify(call.args, iterations=iterations),
-        work=floors.ota((*call.args[:2], None, *call.args[2:]), iterations),
+        work=floor((*call.args[:2], None, *call.args[2:]), iterations),
     )
 
 
@@ -101,3 +134,9 @@ def test_training_step(race, counts):
         case=f"YOLOX-S with ota, B=2, {counts[0]} and {counts[1]} objects",
         verified=verify(arguments(inputs)),
     )
+
+
+def workload_ota() -> Call:
+    """N = 8400, images of 5 and 50 objects, C = 80, 50 iterations"""
+    pred_boxes, cls_logits, obj_logits, *rest = scene([5, 50])
+    return lambda: ota(pred_boxes, cls_logits, *rest, obj_logits=obj_logits)

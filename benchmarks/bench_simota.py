@@ -6,14 +6,15 @@ import random
 
 import pytest
 
-from benchmarks import floors
+from benchmarks.floors import Work, pairs_inside, simota_inputs
 from benchmarks.memory import peak_bytes
 from benchmarks.parity.presets import lists
 from benchmarks.peers.batched import SuperGradients, TaskAligned
 from benchmarks.peers.megvii import Megvii
 from benchmarks.peers.torch_ops import compiled_simota, simota_torch
 from benchmarks.scenes import Scene, aerial_scene, coco_counts, scene
-from benchmarks.sweeps import SWEEPS, sweep
+from benchmarks.sweeps import Arguments, grown, sweeps
+from benchmarks.workloads import Call
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost
 from yolox_ops import Assignment, simota
@@ -51,6 +52,19 @@ def verify(args: Scene, peers: list[Assignment]) -> str:
     return f"equal to the reference but for near-ties; Megvii's differs on {different} of {int(ours.num_fg)} positives"
 
 
+def floor(args: Scene) -> Work:
+    read, candidates = simota_inputs(args)
+    B, N, C = args[1].shape
+    pairs = int(pairs_inside(args).sum())
+    return Work(
+        read + B * (N * 12 + 8),
+        "candidates' logits and boxes read, outputs written; a sigmoid for each class of a candidate, two logarithms "
+        "and an IoU for each pair in a region",
+        exponentials=candidates * C + 2 * pairs,
+        divisions=pairs,
+    )
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_peers(race, case):
     args = CASES[case]()
@@ -70,7 +84,7 @@ def test_peers(race, case):
         case=case,
         verified=verify(args, [megvii.assignment(), eager(), compiled()])
         + f" (super-gradients' fast variant differs on {differing} anchors)",
-        work=floors.simota(args),
+        work=floor(args),
         counted=[
             "Megvii YOLOX, loop",
             "torch, batched",
@@ -80,9 +94,20 @@ def test_peers(race, case):
     )
 
 
-@sweep("simota")
+@sweeps(
+    simota,
+    B=(1, 2, 4, 8, 16, 32, 64),
+    G=(1, 8, 32, 64, 128, 256, 512, 1024),
+    N=(2100, 8400, 33600, 134400),
+    C=(20, 80, 320, 1280),
+)
+def sweep(axis: str, value: int) -> Arguments:
+    return grown(axis, value, images=1 if axis == "G" else 8, objects=16), {}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    call = SWEEPS["simota"].call(axis, value)
+    call = sweep.call(axis, value)
     compiled = functools.partial(compiled_simota(), *call.args)
     race(
         call,
@@ -93,7 +118,7 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=compare(call(), compiled(), "compiled torch operations'"),
-        work=floors.simota(call.args),
+        work=floor(call.args),
     )
 
 
@@ -116,3 +141,9 @@ def test_memory(benchmark, objects):
             **{who: peak_bytes(who, [objects]) for who in ("Megvii YOLOX, loop", "torch, batched")},
         },
     )
+
+
+def workload_simota() -> Call:
+    """N = 8400, images of 5 and 50 objects, C = 80"""
+    args = scene([5, 50])
+    return lambda: simota(*args)

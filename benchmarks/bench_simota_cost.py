@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import floors
+from benchmarks.floors import Work, pairs_inside, simota_inputs
 from benchmarks.scenes import Scene, scene
-from benchmarks.sweeps import SWEEPS, sweep
+from benchmarks.sweeps import Arguments, grown, sweeps
+from benchmarks.workloads import Call
 from yolox_ops import pairwise_iou, simota_cost
 
 
@@ -38,6 +39,19 @@ def verify(args: Scene) -> str:
     return "costs within 1e-5 of torch's"
 
 
+def floor(args: Scene) -> Work:
+    read, candidates = simota_inputs(args)
+    (B, N, C), G = args[1].shape, args[5].shape[1]
+    pairs = int((pairs_inside(args).any(1).sum(1) * args[7]).sum())
+    return Work(
+        read + B * G * N * 12,
+        "candidates' logits and boxes read, both matrices written; a sigmoid for each class of a candidate, two "
+        "logarithms and an IoU for each pair of a ground truth and a candidate",
+        exponentials=candidates * C + 2 * pairs,
+        divisions=pairs,
+    )
+
+
 @pytest.mark.parametrize(("images", "objects"), [(4, 25), (16, 8)])
 def test_peers(race, images, objects):
     args = scene([objects] * images)
@@ -47,14 +61,19 @@ def test_peers(race, images, objects):
         op="simota_cost",
         case=f"B={images}, {objects} objects",
         verified=verify(args),
-        work=floors.simota_cost(args),
+        work=floor(args),
         counted=["torch, image by image"],
     )
 
 
-@sweep("simota_cost")
+@sweeps(simota_cost, B=(1, 2, 4, 8, 16), G=(4, 8, 16, 32, 64), N=(2100, 8400, 33600), C=(20, 80, 320))
+def sweep(axis: str, value: int) -> Arguments:
+    return grown(axis, value, images=4, objects=8), {}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    call = SWEEPS["simota_cost"].call(axis, value)
+    call = sweep.call(axis, value)
     race(
         call,
         table="growth",
@@ -63,5 +82,11 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=verify(call.args),
-        work=floors.simota_cost(call.args),
+        work=floor(call.args),
     )
+
+
+def workload_simota_cost() -> Call:
+    """N = 8400, images of 5 and 50 objects, C = 80"""
+    args = scene([5, 50])
+    return lambda: simota_cost(*args)

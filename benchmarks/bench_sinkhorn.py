@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import floors
+from benchmarks.floors import Work
 from benchmarks.peers.transport import megvii_ota_problems, megvii_sinkhorn, pot_sinkhorn
-from benchmarks.sweeps import SWEEPS, sweep
-from yolox_ops import sinkhorn
+from benchmarks.sweeps import Arguments, grown, sweeps
+from benchmarks.workloads import Call
+from yolox_ops import simota_cost, sinkhorn
 
 
 def by_image(function, tensors):
@@ -22,6 +23,18 @@ def verify(plan: Tensor, tensors: tuple[Tensor, ...], iterations: int = 50) -> s
     expected = megvii_sinkhorn(*(t[chosen].double() for t in tensors), iterations=iterations)
     torch.testing.assert_close(plan[chosen].double(), expected, rtol=0, atol=1e-4)
     return "plans within 1e-4 of Megvii's rule in float64"
+
+
+def floor(
+    cost: Tensor,  # [B, M, N]
+    iterations: int,
+) -> Work:
+    return Work(
+        (2 + iterations) * cost.nbytes,
+        "costs read, plan written, and the matrix read once an iteration, image by image; an exponential an element",
+        resident=cost[0].nbytes,
+        exponentials=cost.numel(),
+    )
 
 
 @pytest.mark.parametrize("images", [16, 1])
@@ -40,14 +53,31 @@ def test_peers(race, images):
         op="sinkhorn",
         case=f"B={images}, M=51, N=8400, 50 iterations",
         verified=verify(sinkhorn(*tensors), tensors),
-        work=floors.sinkhorn(tensors[0], 50),
+        work=floor(tensors[0], 50),
         counted=["Megvii's rule, torch"],
     )
 
 
-@sweep("sinkhorn")
+@sweeps(
+    sinkhorn,
+    B=(1, 2, 4, 8, 16),
+    M=(4, 8, 16, 32, 64),
+    N=(525, 2100, 8400, 33600),
+    iterations=(10, 20, 40, 80, 160),
+)
+def sweep(axis: str, value: int) -> Arguments:
+    """Transport problems like OTA's: M - 1 objects that serve ten anchors each, and the background the others."""
+    objects = value - 1 if axis == "M" else 15
+    cost, _ = simota_cost(*grown(axis, value, images=2, objects=objects))
+    cost = torch.nn.functional.pad(cost.float().clamp(max=1e6), (0, 0, 0, 1))
+    B, M, N = cost.shape
+    supply = torch.tensor([10.0] * objects + [N - 10.0 * objects]).expand(B, M)
+    return (cost, supply, torch.ones(B, N)), {"iterations": value if axis == "iterations" else 20}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    call = SWEEPS["sinkhorn"].call(axis, value)
+    call = sweep.call(axis, value)
     iterations = call.keywords["iterations"]
     race(
         call,
@@ -57,5 +87,14 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=verify(call(), call.args, iterations),
-        work=floors.sinkhorn(call.args[0], iterations),
+        work=floor(call.args[0], iterations),
     )
+
+
+def workload_sinkhorn() -> Call:
+    """2 x 20 x 1000, 10 iterations"""
+    generator = torch.Generator().manual_seed(0)
+    cost = torch.rand(2, 20, 1000, generator=generator) * 5
+    supply = torch.full((2, 20), 50.0)
+    demand = torch.ones(2, 1000)
+    return lambda: sinkhorn(cost, supply, demand, iterations=10)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import floors
+from benchmarks.floors import Work
 from benchmarks.peers import nms as peers_nms
 from benchmarks.scenes import random_detections
-from benchmarks.sweeps import SWEEPS, sweep
+from benchmarks.sweeps import Arguments, sweeps
+from benchmarks.workloads import Call
 from python_ref.soft_nms import soft_nms as reference
 from yolox_ops import batched_soft_nms, pairwise_iou, soft_nms
 
@@ -51,6 +52,27 @@ def ensemble(boxes: Tensor, scores: Tensor, labels: Tensor, method: str):
     return call
 
 
+def floor(
+    boxes: Tensor,  # [B, N, 4]
+    labels: Tensor | None,  # [B, N]
+) -> Work:
+    """Gaussian; each pair of boxes that overlap meets once."""
+    meetings = 0
+    for image, kinds in zip(boxes, torch.zeros(boxes.shape[:2]) if labels is None else labels, strict=True):
+        for rows in torch.arange(len(image)).split(500):  # of 500 x N pairs at once
+            low, high = image[rows, None, :2], image[rows, None, 2:]
+            touch = (torch.minimum(high, image[:, 2:]) > torch.maximum(low, image[:, :2])).all(-1)
+            meetings += int((touch & (kinds[rows, None] == kinds) & (rows[:, None] < torch.arange(len(image)))).sum())
+    count = boxes.shape[0] * boxes.shape[1]
+    return Work(
+        count * (28 + 12),
+        "boxes, scores and labels read, indices and scores written; an exponential and an IoU for each two boxes that "
+        "overlap, of which a few are gone before they meet",
+        exponentials=meetings,
+        divisions=meetings,
+    )
+
+
 @pytest.mark.parametrize("kinds", [1, 80])
 @pytest.mark.parametrize("method", METHODS)
 def test_peers(race, method, kinds):
@@ -65,7 +87,7 @@ def test_peers(race, method, kinds):
         op="soft_nms",
         case=f"{SIZE} boxes of {kinds} label{'s' * (kinds > 1)}, {method}",
         verified=verified,
-        work=floors.soft_nms(inputs[0][None], inputs[2][None]) if gaussian else None,
+        work=floor(inputs[0][None], inputs[2][None]) if gaussian else None,
     )
 
 
@@ -86,13 +108,28 @@ def test_batch(race):
         op="soft_nms",
         case="B=16, 1000 boxes of 80 labels, gaussian",
         verified=verify_batch(boxes, scores, labels),
-        work=floors.soft_nms(boxes, labels),
+        work=floor(boxes, labels),
     )
 
 
-@sweep("soft_nms")
+@sweeps(
+    batched_soft_nms,
+    boxes=(500, 1000, 2000, 4000, 8000),
+    labels=(1, 2, 4, 8, 16, 32, 64),
+    B=(1, 2, 4, 8, 16, 32),
+)
+def sweep(axis: str, value: int) -> Arguments:
+    """The canvas grows with the boxes, so that each goes on overlapping as many: what the op computes is a weight for
+    each two boxes that overlap. With the labels these become fewer."""
+    boxes = value if axis == "boxes" else 1000 if axis == "B" else 4000
+    shape = (value if axis == "B" else 1), boxes
+    kinds = value if axis == "labels" else 1
+    return random_detections(*shape, canvas=600 * (boxes / 4000) ** 0.5, kinds=kinds), {}
+
+
+@sweep.each_size()
 def test_growth(race, axis, value):
-    call = SWEEPS["soft_nms"].call(axis, value)
+    call = sweep.call(axis, value)
     race(
         call,
         table="growth",
@@ -101,5 +138,17 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=verify_batch(*call.args),
-        work=floors.soft_nms(call.args[0], call.args[2]),
+        work=floor(call.args[0], call.args[2]),
     )
+
+
+def workload_soft_nms() -> Call:
+    """gaussian, 2000 boxes of 5 labels"""
+    detections = random_detections(2000, kinds=5)
+    return lambda: soft_nms(*detections)
+
+
+def workload_batched_soft_nms() -> Call:
+    """hard, 4 images of 2000 boxes of one label"""
+    boxes, scores, _ = random_detections(4, 2000)
+    return lambda: batched_soft_nms(boxes, scores, method="hard")

@@ -32,10 +32,10 @@ def step(model: YOLOX, images: Tensor, outputs: tuple[Tensor, ...], loss: Callab
     """A training step whose loss sees `outputs` instead of the head's own: what a fresh model says overlaps little. The
     gradients of `outputs` then go back through the network."""
     leaves = tuple(t.detach().requires_grad_() for t in outputs)
-    own, times = [], []
+    given, times = [], []
 
-    def replace(head: nn.Module, inputs: tuple, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        own.extend(given)
+    def replace(head: nn.Module, inputs: tuple, head_outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        given.extend(head_outputs)
         times.append(time.perf_counter())
         return leaves
 
@@ -45,7 +45,7 @@ def step(model: YOLOX, images: Tensor, outputs: tuple[Tensor, ...], loss: Callab
         total = loss(model.raw(images))
     total.backward()
     times.append(time.perf_counter())
-    torch.autograd.backward(own, [t.grad for t in leaves])
+    torch.autograd.backward(given, [t.grad for t in leaves])
     times.append(time.perf_counter())
     start, cut, joined, end = times
     return Step(total.item(), joined - cut, (cut - start) + (end - joined))

@@ -1,5 +1,5 @@
-"""Counts the instructions of one small fixed call per op (benchmarks/workloads.py), so that a slow-down shows without a
-clock. A run prints the counts beside those of benchmarks/results/instructions.json, and fails where they are apart.
+"""Counts the instructions of one small fixed call per op, the workload, so that a slow-down shows without a clock. A
+run prints the counts beside those of benchmarks/results/instructions.json, and fails where they are apart.
 
     python -m benchmarks.instructions             # a quarter of a minute
     python -m benchmarks.instructions --record    # renews that file; commit it with what changed the counts
@@ -169,7 +169,7 @@ def comparison(found: Counts, recorded: Counts) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="write the counts down as those to come are held against")
-    parser.add_argument("--growth", action="store_true", help="count benchmarks/sweeps.py, and record that")
+    parser.add_argument("--growth", action="store_true", help="count the sweeps of all ops, and record that")
     options = parser.parse_args()
     if options.growth:
         GROWTH.write_text(json.dumps(count_growth(), indent=1) + "\n")

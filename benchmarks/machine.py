@@ -45,7 +45,7 @@ def ceilings() -> dict[str, float]:
 
 
 def _round() -> dict[str, float]:
-    found = {f"bytes copied, {place}": size / seconds_to_copy(size // 2) for place, size in BUFFERS.items()}
+    found = {f"bytes copied, {level}": size / seconds_to_copy(size // 2) for level, size in BUFFERS.items()}
     large = torch.rand(BUFFERS["memory"] // 4)
     found["bytes filled, memory"] = large.nbytes / fastest(lambda: large.fill_(1.0))
     found["bytes read, memory"] = large.nbytes / fastest(large.sum)

@@ -1,14 +1,12 @@
 """IoU of all pairs, and CIoU of boxes in pairs, by other people's packages. Each entry takes corner boxes once, as
-tensors [N, 4] and [M, 4], and gives what to time; that gives an array or tensor [N, M], or [N]."""
+tensors [N, 4] and [M, 4], and gives what to time; that gives an array or tensor [N, M], or [N]. It imports its package,
+so that the others run where that is not installed."""
 
 from collections.abc import Callable
 
 import numpy as np
-import powerboxes
-import pycocotools.mask
 from torch import Tensor
 
-from benchmarks.peers.mmdet import old_spellings
 from benchmarks.peers.torchvision_ops import import_torchvision
 
 Run = Callable[[], Tensor | np.ndarray]
@@ -36,6 +34,8 @@ def torchvision_aligned_ciou(one: Tensor, other: Tensor) -> Run:
 
 
 def mmdet_iou(one: Tensor, other: Tensor) -> Run:
+    from benchmarks.peers.mmdet import old_spellings  # which imports mmdet
+
     with old_spellings():
         from mmdet.structures.bbox import bbox_overlaps
     return lambda: bbox_overlaps(one, other)
@@ -43,12 +43,16 @@ def mmdet_iou(one: Tensor, other: Tensor) -> Run:
 
 def powerboxes_iou(one: Tensor, other: Tensor) -> Run:
     """1 - IoU, float64, on all cores."""
+    import powerboxes
+
     arrays = one.numpy(), other.numpy()
     return lambda: powerboxes.parallel_iou_distance(*arrays)
 
 
 def pycocotools_iou(one: Tensor, other: Tensor) -> Run:
     """float64, of boxes as corner and size."""
+    import pycocotools.mask
+
     first, second = (np.concatenate([x[:, :2], x[:, 2:] - x[:, :2]], 1) for x in (one.double(), other.double()))
     crowd = np.zeros(len(second), dtype=np.uint8)
     return lambda: pycocotools.mask.iou(first, second, crowd)

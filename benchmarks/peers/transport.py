@@ -1,9 +1,9 @@
-"""Megvii's OTA as dense torch operations, image by image, and transport by POT. Megvii's own code needs cvpods, which
-builds with no current CUDA, so its rule is written out here: costs of [G + 1, N], and every pair in every iteration."""
+"""Megvii's OTA as dense torch operations, image by image, and transport by POT, imported where it is called.
+Megvii's own code needs cvpods, which builds with no current CUDA, so its rule is written out here: costs of [G + 1, N],
+and every pair in every iteration."""
 
 from typing import Any
 
-import ot
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -105,6 +105,8 @@ def megvii_ota(
 
 def pot_sinkhorn(cost: Any, supply: Any, demand: Any, epsilon: float = 0.1, iterations: int = 50) -> Any:
     """The plan of one problem [M, N] by POT, of NumPy arrays or of tensors, without its test for convergence."""
+    import ot
+
     return ot.sinkhorn(
         supply, demand, cost, epsilon, method="sinkhorn_log", numItermax=iterations, stopThr=0, warn=False
     )
@@ -112,4 +114,6 @@ def pot_sinkhorn(cost: Any, supply: Any, demand: Any, epsilon: float = 0.1, iter
 
 def pot_exact(cost: Tensor, supply: Tensor, demand: Tensor) -> Tensor:
     """The transport of least cost [M, N], by POT's network simplex; float64."""
+    import ot
+
     return torch.from_numpy(ot.emd(supply.double().numpy(), demand.double().numpy(), cost.double().numpy()))
