@@ -75,10 +75,10 @@ def test_training_step(race, tmp_path, counts):
     gts = [InstanceData(bboxes=corners(gt_boxes[b, :n]), labels=gt_labels[b, :n]) for b, n in enumerate(counts)]
     images, labelled = torch.rand(2, 3, SIZE, SIZE) * 255, samples(gts, SIZE)
 
-    def replace(head: torch.nn.Module, inputs: tuple, own: tuple) -> tuple:
+    def replace(head: torch.nn.Module, inputs: tuple, heads: tuple) -> tuple:
         return tuple(
             [given + (o - o.detach()) for given, o in zip(*kind, strict=True)]
-            for kind in zip(outputs, own, strict=True)
+            for kind in zip(outputs, heads, strict=True)
         )
 
     models = [detector(detector_config("yolox_s", tmp_path, patched)) for patched in (True, False)]

@@ -22,7 +22,7 @@ def square_levels(anchors: int) -> Levels:
     return tuple((cells * times, cells * times, 32 // times) for times in (4, 2, 1))
 
 
-def own_cells(
+def cells_around(
     gt_boxes: Tensor, real: Tensor, anchor_points: Tensor, strides: Tensor, levels: Levels
 ) -> tuple[Tensor, Tensor]:
     """The anchors around each object, [B, G, 9 per level] in ascending order, and which of them are in its region."""
@@ -84,7 +84,7 @@ def simota_torch(
     square. A pair outside the object's region ranks behind all within, by its cost without the penalty."""
     (B, N, C), G = cls_logits.shape, gt_boxes.shape[1]
     real = torch.arange(G, device=num_gts.device) < num_gts[:, None]
-    anchor, inside = own_cells(gt_boxes, real, anchor_points, strides, levels or square_levels(N))
+    anchor, inside = cells_around(gt_boxes, real, anchor_points, strides, levels or square_levels(N))
     cells = anchor.shape[2]
     pair = torch.arange(G * cells, device=anchor.device).expand(B, -1)
     flat, flat_inside = anchor.flatten(1), inside.flatten(1)
@@ -93,9 +93,9 @@ def simota_torch(
     if G * cells < N:
         first = torch.full((B, N), G * cells, device=anchor.device)
         first.scatter_reduce_(1, flat, pair.where(flat_inside, G * cells), "amin")
-        column, place, candidate = flat, pair, first.gather(1, flat) == pair
+        column, slot, candidate = flat, pair, first.gather(1, flat) == pair
     else:
-        column, place = torch.arange(N, device=anchor.device).expand(B, -1), flat
+        column, slot = torch.arange(N, device=anchor.device).expand(B, -1), flat
         candidate = torch.zeros(B, N, device=anchor.device, dtype=torch.int32)
         candidate = candidate.scatter_add(1, flat, flat_inside.int()) > 0
     gts = planes(gt_boxes[:, :, None])
@@ -104,10 +104,10 @@ def simota_torch(
 
     p = (rows(cls_logits, column).sigmoid() * obj_logits.gather(1, column).sigmoid()[..., None]).sqrt()
     background = -torch.log1p(-p).clamp(min=-100).sum(2)
-    own_label = gt_labels[:, :, None].expand(-1, -1, cells).flatten(1)
-    own_p = p.flatten(1).gather(1, place * C + own_label).unflatten(1, (G, cells))
-    own_iou = iou(gts, planes(rows(pred_boxes, anchor)))
-    cost = pair_cost(background.gather(1, place).unflatten(1, (G, cells)), own_p, own_iou).where(inside, torch.inf)
+    cell_label = gt_labels[:, :, None].expand(-1, -1, cells).flatten(1)
+    cell_p = p.flatten(1).gather(1, slot * C + cell_label).unflatten(1, (G, cells))
+    cell_iou = iou(gts, planes(rows(pred_boxes, anchor)))
+    cost = pair_cost(background.gather(1, slot).unflatten(1, (G, cells)), cell_p, cell_iou).where(inside, torch.inf)
     earlier = torch.arange(cells, device=cost.device) < torch.arange(cells, device=cost.device)[:, None]
     one, other = cost[..., :, None], cost[..., None, :]
     rank = ((other < one) | ((other == one) & earlier)).sum(3)
