@@ -1,5 +1,6 @@
 """The tree shows the architecture: every op has its rooms, and what is registered is whole."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -49,6 +50,24 @@ def test_the_readme_example_runs():
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_op_has_its_rooms(op, room):
     assert len(list(ROOT.glob(room.format(op)))) == 1
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_op_has_one_family(op):
+    assert len({path.parent for path in ROOT.glob(f"csrc/*/{op}.*")}) == 1
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_op_is_measured(op):
+    """As benchmarks/workloads.py and the report find it."""
+    bench = importlib.import_module(f"benchmarks.bench_{op}")
+    assert callable(bench.floor) and callable(getattr(bench, f"workload_{op}"))
+    assert bench.sweep.function.__name__.removeprefix("batched_") == op
+
+
+def test_every_registered_op_has_a_page():
+    names = {name.partition("::")[2] for name in torch._C._dispatch_get_all_op_names() if "yolox_ops::" in name}
+    assert {name.removesuffix("_backward") for name in names} == set(OPS)
 
 
 @pytest.mark.parametrize("op", OPS)
