@@ -54,7 +54,7 @@ def test_golden_conflicts(monkeypatch):
     assert [gt.reason for gt in image.gts] == ["", "", ""]
 
 
-def test_golden_steal(monkeypatch):
+def test_golden_conflict_won_by_a_third_gt(monkeypatch):
     # Anchor 0 is asked for by the first two, and goes to the third, which asked for another.
     explanation = explained_matrices(
         monkeypatch, [[1, 9, 9], [2, 9, 9], [0.5, 0.1, 0.2]], [[0.5, 0.1, 0], [0.5, 0.1, 0], [0.4, 0.5, 0.2]]

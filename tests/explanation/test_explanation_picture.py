@@ -84,7 +84,7 @@ def test_images_are_bytes_or_floats():
         ("photo.png", None, TypeError, r"images must be a torch\.Tensor, got str"),
     ],
 )
-def test_images_that_do_not_fit(images, which, error, words):
+def test_wrong_images_are_refused(images, which, error, words):
     scene = crossed()
     with pytest.raises(error, match=words):
         explain(given(scene, {}), *scene).draw(images, which=which)
@@ -95,7 +95,7 @@ def test_labels_keep_apart():
     assert levels == [10, 20, 50, 80, 90]
 
 
-def test_images_stand_apart():
+def test_images_are_drawn_apart():
     scene = random_scene([1] * 8, size=32)
     figure = explain(simota(*scene), *scene).draw(torch.zeros(8, 3, 32, 32))
     places = [axes.get_position() for axes in figure.axes]

@@ -14,7 +14,7 @@ from yolox_ops import PRESETS, Assignment, explain, simota, yolox_loss
 from yolox_ops.yolox import Targets
 
 
-def test_what_looks_like_a_mistake_is_said():
+def test_likely_mistakes_are_pointed_out():
     scene = random_scene([3], size=64, pad=0)
     other = simota(*scene, **PRESETS["yolox-0.3"])
     assert "are they in [0, 1]?" not in str(explain(simota(*scene), *scene))
@@ -66,7 +66,7 @@ def test_why_a_gt_asks_for_nothing():
     assert (gt.k, gt.region) == (0, 22) and gt.reason == "k is 0, for its IoUs with the predictions are too small"
 
 
-def test_an_assignment_from_elsewhere():
+def test_an_assignment_of_any_origin_is_explained():
     """Read as it is: here most of what was asked for is background, and one anchor lies far away."""
     scene = crossed()
     explanation = explain(given(scene, {9: 0, 10: 1, 63: 1}), *scene)
@@ -100,7 +100,7 @@ def test_as_text():
     ]
 
 
-def test_what_does_not_fit_is_an_error():
+def test_arguments_that_do_not_fit_are_refused():
     scene = crossed()
     right = given(scene, {9: 0})
 

@@ -49,7 +49,7 @@ assert trainer.data_type == torch.float16 and "get_losses" not in vars(config.ge
 """
 
 
-def test_a_trainer_of_megviis(tmp_path):
+def test_megviis_trainer_can_be_patched(tmp_path):
     """One iteration of the Trainer with fp16: the labels reach the head as they were. It wants a process of its own, as
     it takes over stdout."""
     path = os.pathsep.join(map(str, [Path(p).resolve() for p in sys.path if p]))
@@ -134,7 +134,7 @@ def changed_head(name: str) -> nn.Module:
         ("More", r"More\.get_losses must return 6 values, got 7"),
     ],
 )
-def test_what_it_does_not_know_is_refused(name, words):
+def test_changed_heads_are_refused(name, words):
     head = changed_head(name)
     with pytest.raises(ValueError, match=words):
         megvii.patch(head)

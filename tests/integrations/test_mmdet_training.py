@@ -35,7 +35,7 @@ def test_the_config_imports_the_assigner(tmp_path, monkeypatch):
     assert type(assigner) is not type(OURS)
 
 
-def test_the_patch_of_megviis_heads_knows_that_this_is_another(tmp_path):
+def test_the_patch_of_megviis_heads_refuses_mmdets(tmp_path):
     """Both go by the name YOLOXHead."""
     model = detector(detector_config("yolox_tiny", tmp_path, patched=False))
     words = r"mmdet\.models\.dense_heads\.yolox_head\.YOLOXHead must be Megvii's, got one without get_losses"

@@ -141,7 +141,7 @@ def test_many_boxes():
     ],
     ids=["strided", "columns first", "reversed", "other byte order", "misaligned", "matrix"],
 )
-def test_how_an_array_lies_does_not_matter(lay):
+def test_memory_layout_does_not_matter(lay):
     boxes, scores, labels = map(array, sample(50))
     laid = lay(boxes), lay(scores), lay(labels)
     for mine, plain in zip(on_arrays.soft_nms(*laid), on_arrays.soft_nms(boxes, scores, labels), strict=True):
@@ -170,7 +170,7 @@ def test_signature_and_docstring_are_those_of_the_op(op):
     assert on_arrays.__all__ == ["SoftNMS", "batched_soft_nms", "pairwise_iou", "soft_nms"]
 
 
-def test_the_page_on_numpy_is_true():
+def test_the_examples_of_the_numpy_page_agree():
     """Its two examples, OpenCV's and ours, give the same."""
     names: dict = {}
     page = (Path(__file__).parents[2] / "docs/numpy.md").read_text()

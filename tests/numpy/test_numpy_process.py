@@ -30,7 +30,7 @@ def peak_bytes(function, *args, **kwargs):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_arrays_are_read_where_they_lie(dtype):
+def test_arrays_are_read_without_a_copy(dtype):
     """What NumPy allocates is the outputs; one copy more for an array that cannot be read so."""
     boxes, scores, labels = (x.numpy() for x in sample(100_000, kinds=9))
     boxes, scores = boxes.astype(dtype), scores.astype(dtype)
@@ -168,7 +168,7 @@ assert os.waitpid(child, 0)[1] == 0 and call() == answer
 
 
 @pytest.mark.heavy
-def test_threads_may_run_out():
+def test_without_threads_the_caller_does_the_work():
     """Without room for a thread's stack the caller does all the work."""
     code = """
 import re, resource, numpy as np, yolox_ops.numpy as on_arrays

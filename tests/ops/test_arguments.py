@@ -49,7 +49,7 @@ each_check = pytest.mark.parametrize("check", [check_number, between, at_least, 
     ],
     ids=lambda x: type(x).__name__,
 )
-def test_what_is_no_number_is_told_in_short(check, value, fact):
+def test_wrong_types_are_refused_in_a_short_message(check, value, fact):
     with pytest.raises(TypeError, match=f"^sigma must be (a number|an integer), got {fact}") as caught:
         check("sigma", value)
     assert len(str(caught.value)) < 300
@@ -57,13 +57,13 @@ def test_what_is_no_number_is_told_in_short(check, value, fact):
 
 @each_check
 @pytest.mark.parametrize("sign", [1, -1])
-def test_an_integer_beyond_all_floats_is_told_by_its_size(check, sign):
+def test_an_integer_too_large_for_a_float_is_refused_by_its_size(check, sign):
     """Python refuses to write so many digits."""
     with pytest.raises(ValueError, match="sigma must fit into a float, got an integer of 16610 bits"):
         check("sigma", sign * 10**5000)
 
 
-def test_numbers_pass():
+def test_valid_numbers_are_accepted():
     for check in (check_number, between, at_least, check_positive):
         for value in (1, 0.5, np.float64(0.5), 2**1000):
             check("sigma", value)

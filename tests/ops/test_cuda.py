@@ -85,7 +85,7 @@ def test_graph_replays_on_fresh_inputs(find, number):
 
 
 @each_server
-def test_streams_do_not_meet(find):
+def test_streams_do_not_disturb_each_other(find):
     expected = [[find(op)(*args) for op, args in calls(seed)] for seed in range(4)]
     batches = [calls(seed) for seed in range(4)]
     torch.cuda.synchronize()
@@ -120,7 +120,7 @@ def test_tensors_choose_the_device(find):
     assert torch.cuda.current_device() == 0
 
 
-def test_compiles_whole():
+def test_compiles_as_one_graph():
     scene = tree_map_only(torch.Tensor, lambda t: t.cuda(), random_scene([3, 5]))
     boxes = random_boxes(2, 50).cuda()
     check_compiles(yolox_ops.simota, *scene)

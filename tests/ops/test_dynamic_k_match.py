@@ -75,7 +75,7 @@ def test_golden_vector(run):
 
 
 @each_implementation
-def test_golden_steal(run):
+def test_golden_conflict_won_by_a_third_gt(run):
     # Likewise: gts 0 and 1 take anchor 0, gt 2 has it cheaper and gets it.
     cost = torch.tensor([[[1.0, 9, 9], [2, 9, 9], [0.5, 0.1, 0.2]]])
     iou = torch.tensor([[[0.5, 0.1, 0], [0.5, 0.1, 0], [0.4, 0.5, 0.2]]])

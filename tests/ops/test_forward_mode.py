@@ -41,7 +41,7 @@ each_way = pytest.mark.parametrize("derivative", [by_func, by_level, compiled])
 @each_way
 @pytest.mark.parametrize("op", ["pairwise_iou", "aligned_iou"])
 @pytest.mark.parametrize("learns", [False, True])
-def test_the_iou_ops_refuse(op, derivative, learns):
+def test_the_iou_ops_refuse_forward_mode(op, derivative, learns):
     function, bare = getattr(yolox_ops, op), getattr(torch.ops.yolox_ops, op)
     boxes = BOXES.clone().requires_grad_(learns)
     words = f"yolox_ops.{op} has a derivative in backward mode only"
@@ -54,7 +54,7 @@ def test_the_iou_ops_refuse(op, derivative, learns):
 
 
 @pytest.mark.parametrize("op", ["pairwise_iou", "aligned_iou"])
-def test_their_gradients_refuse(op):
+def test_the_iou_gradients_refuse_forward_mode(op):
     boxes = BOXES.clone().requires_grad_()
     value = getattr(yolox_ops, op)(boxes, OTHERS)
     with pytest.raises(NotImplementedError, match=f"{op}_backward has a derivative in backward mode only"):

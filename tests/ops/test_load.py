@@ -20,7 +20,7 @@ def test_threads_and_processes():
     assert reports[0].calls >= 128
 
 
-def test_growth_and_wrong_answers_are_problems():
+def test_growing_memory_and_wrong_answers_are_reported():
     steady = Report({}, 1, [], [100 * MB, 150 * MB, 149 * MB, 151 * MB, 150 * MB, 150 * MB])
     assert steady.problems() == []
     rising = steady._replace(memory=[MB * x for x in (100, 120, 140, 160, 180, 200)], wrong=["ota", "ota"])

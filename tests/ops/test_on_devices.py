@@ -172,7 +172,7 @@ def test_num_gts_is_clamped(kernel, dtype):
 
 
 @each_device
-def test_no_class_is_no_gt(kernel):
+def test_without_classes_everything_is_background(kernel):
     scene = random_scene([3], size=32)
     scene = scene._replace(cls_logits=scene.cls_logits[..., :0])
     matched_gt, _, num_fg = kernel("simota")(*scene, *RULES[0], 10, "down")
@@ -180,7 +180,7 @@ def test_no_class_is_no_gt(kernel):
 
 
 @each_device
-def test_rounds_of_selection_are_one_process(kernel):
+def test_rounds_of_selection_equal_one_selection_at_a_time(kernel):
     """Chains of boxes, in which a selection decides who leads next far away; against C++, which goes one by one."""
     n = 150 if INTERPRETED else 1100 if SLOW else 1500  # CUDA puts more than 1024 boxes in spatial order first
     chain = torch.arange(n)[:, None] * torch.tensor([3.0, 0, 3, 0]) + torch.tensor([0.0, 0, 10, 10])

@@ -17,7 +17,7 @@ PADDLE = json.loads((Path(__file__).parents[1] / "support/paddle_vectors.json").
 
 
 @pytest.mark.parametrize("preset", PEERS)
-def test_equals_its_source(preset):
+def test_each_preset_equals_the_code_it_is_named_after(preset):
     images = {"from-scratch": 20}.get(preset, 40)
     scenes = [random_scene(seed, 128 if preset == "from-scratch" else 640) for seed in range(images)]
     positives, different = compare(preset, PEERS[preset](scenes), scenes)

@@ -43,7 +43,7 @@ def use_threads(monkeypatch):
 
 
 @each_case
-def test_compiled(name):
+def test_compiled_calls_give_the_same_bits(name):
     if not name.startswith("numpy"):
         case = CASES["float32"][name]
         torch.compiler.reset()

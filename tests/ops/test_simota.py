@@ -45,7 +45,7 @@ def test_many_classes(run):
 
 @each_implementation
 @pytest.mark.parametrize("classes", [1, 15, 16, 17, 31, 1024, 1025])
-def test_class_counts_around_a_vector(run, classes):
+def test_class_counts_around_the_width_of_a_vector(run, classes):
     scene = random_scene([4], classes=classes, size=32, seed=classes)
     check_against_reference(run(*scene), scene)
 
@@ -161,7 +161,7 @@ def test_border_gt_takes_penalised_anchors(run):
 
 
 @each_implementation
-def test_penalty_leaves_no_rounding(run):
+def test_the_penalty_rounds_no_cost(run):
     # Penalised costs that differ by less than float32 can tell apart at 1e6 (0.0625) must still be ordered.
     scene = one_gt([-11.0, 32.0, 60.0, 60.0], size=64)
     boxes = torch.tensor([[[-11.0, 32.0, 60.0, 60.0], [40.0, 32.0, 4.0, 4.0]]])

@@ -46,7 +46,7 @@ def test_equals_reference(run, rule, objectness, classes):
 
 
 @each_implementation
-def test_all_anchors_are_candidates_and_the_circle_is_closed(run):
+def test_all_anchors_as_candidates_and_a_closed_circle(run):
     """Centres at 15, 20 and 20, 15 pixels from an anchor's: 25 pixels, which is just within. A NaN is nowhere."""
     scene = random_scene([2], seed=5, pad=0)
     scene.gt_boxes[0, 0, :2] = scene.anchor_points[40] + torch.tensor([15.0, 20])
@@ -126,7 +126,7 @@ def test_no_class_cost_is_negative(run):
 
 
 @each_implementation
-def test_a_term_stops_at_100(run):
+def test_a_class_term_is_at_most_100(run):
     scene = random_scene([1], classes=3, size=32, pad=0)
     scene.cls_logits.fill_(500.0)
     scene.obj_logits.fill_(500.0)
@@ -136,7 +136,7 @@ def test_a_term_stops_at_100(run):
 
 
 @each_implementation
-def test_no_overlap_costs_18_and_a_bit(run):
+def test_no_overlap_costs_three_times_18_420681(run):
     # Megvii's -log(0 + 1e-8) = 18.420681, which counts three times.
     scene = random_scene([1], size=32, pad=0)
     scene.pred_boxes[..., :2] = 500.0

@@ -44,7 +44,7 @@ def test_fused_equals_cost_and_match(scene, rule):
 
 @settings(max_examples=40, deadline=None)
 @given(SCENES)
-def test_batch_equals_loop_and_padding_is_nothing(scene):
+def test_batch_equals_loop_and_padding_is_ignored(scene):
     result = simota(*scene)
     for b, count in enumerate(scene.num_gts.tolist()):
         alone = Scene(

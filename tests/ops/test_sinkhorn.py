@@ -60,7 +60,7 @@ def test_shapes(run, M, N):
 
 
 @each_implementation
-def test_penalties_leave_the_rest_alone(run):
+def test_penalties_round_no_other_cost(run):
     """Rows all or partly at 1e6, as in OTA; what differs among them is not lost. On multiples of 1/16 as float32 has
     them there."""
     cost, supply, demand = problem(M=6, N=50)
@@ -279,7 +279,7 @@ def test_errors(change, error, text):
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf, 2e12])
-def test_masses_that_are_none(bad):
+def test_masses_out_of_range_are_refused(bad):
     cost, supply, demand = problem()
     supply[1, 3] = bad
     with pytest.raises(ValueError, match=r"supply must be in \[0, 1e12\], got .* at image 1, row 3"):

@@ -35,7 +35,7 @@ def test_plans_are_those_of_cpp(kernel, dtype, N):
 
 @each_device
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf, 2e12])
-def test_masses_that_are_none_count_0(kernel, bad):
+def test_masses_out_of_range_count_0(kernel, bad):
     cost, supply, demand = torch.rand(2, 3, 9), torch.rand(2, 3), torch.rand(2, 9)
     supply[0, 1], demand[1, 4] = 0, 0
     expected = by_cpp("sinkhorn", cost, supply, demand, *SINKHORN)
@@ -117,7 +117,7 @@ def test_num_gts_is_clamped(kernel, dtype):
 
 
 @each_device
-def test_no_class_is_no_gt(kernel):
+def test_without_classes_everything_is_background(kernel):
     scene = random_scene([3], size=32)
     scene = scene._replace(cls_logits=scene.cls_logits[..., :0])
     matched_gt, matched_iou, num_fg = kernel("ota")(*scene, *OTA)

@@ -29,7 +29,7 @@ def test_more_anchors_than_a_block(op, monkeypatch):
     check_equals_cpp(triton_launcher, op, *args)
 
 
-def test_order_of_candidates_is_nothing(monkeypatch):
+def test_the_order_of_candidates_does_not_matter(monkeypatch):
     # On a GPU the programs that find them append in any order.
     module = importlib.import_module("yolox_ops.triton.simota")
     find = module.launch_candidates

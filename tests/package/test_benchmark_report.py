@@ -118,7 +118,7 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def test_the_report_says(root):
+def test_the_report_has_the_rows_of_its_results(root):
     lines = (root / "benchmarks/REPORT.md").read_text().splitlines()
     assert [row for row in ROWS if row not in lines] == []
 

@@ -40,7 +40,7 @@ def call_of(name: str, number: int) -> Call:
     return next(calls(name, 0, number))[1]
 
 
-def test_a_call_is_the_same_whoever_draws_it():
+def test_a_call_depends_on_its_number_alone():
     name = "yolox_ops.simota"
     for number, call in itertools.islice(calls(name, 0, 0), 40):
         assert str(call_of(name, number)) == str(call)
@@ -99,7 +99,7 @@ def test_a_wrong_answer_is_seen(change, words, monkeypatch):
         judge(monkeypatch, nms_call(), change)
 
 
-def test_what_must_be_refused_is(monkeypatch):
+def test_a_wrong_call_must_be_refused(monkeypatch):
     assert check(nms_call(sigma=-1.0), Random(0)) == Outcome.REFUSED
     answer = fuzz.calls.run(nms_call())
     with pytest.raises(AssertionError, match="answered, and must be refused"):
@@ -117,7 +117,7 @@ def dies_once(call, *options):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and newer, where torch has threads
-def test_workers_that_die_or_hang_are_told_of_and_replaced(monkeypatch):
+def test_workers_that_die_or_hang_are_reported_and_replaced(monkeypatch):
     monkeypatch.setattr(fuzz.workers, "HANG", 5.0 if SLOW else 1.0)
     told = []
     plan = Plan([NMS], 0, 600.0, most=32, check=dies_once)

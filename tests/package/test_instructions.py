@@ -88,7 +88,7 @@ def test_a_count_near_its_record_passes(number):
 
 
 @pytest.mark.parametrize(("number", "change"), [(979, "-2.1%"), (1021, "+2.1%")])
-def test_a_count_off_its_record_is_told(number, change):
+def test_a_count_off_its_record_is_reported(number, change):
     told = instructions.problems(counts(simota=number, ota=10), counts(simota=1000, ota=10))
     assert told == [f"simota: {number:,} instructions, recorded 1,000 ({change}, allowed 2%)"]
 
@@ -104,7 +104,7 @@ def test_other_instruction_sets_are_not_compared():
     assert told == ["instructions must be counted at the recorded baseline, these ran at AVX2"]
 
 
-def test_what_was_not_recorded_so_is_told():
+def test_workloads_unlike_the_record_are_reported():
     recorded = counts(ota=1, simota=1000)
     recorded["ops"]["simota"]["workload"] = "fewer boxes"
     assert instructions.problems(counts(simota=1000, soft_nms=1), recorded) == [

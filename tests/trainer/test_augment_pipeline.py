@@ -59,7 +59,7 @@ def test_the_pipeline_keeps_boxes_on_objects(height, width, mosaic_prob):
 
 
 @pytest.mark.parametrize(("flip_prob", "mirrored"), [(0.0, False), (1.0, True)])
-def test_what_must_not_be_mirrored_is_not_mirrored_in_a_blend_either(monkeypatch, flip_prob, mirrored):
+def test_the_flip_probability_holds_for_mixup_too(monkeypatch, flip_prob, mirrored):
     calls = []
 
     def watched(sample):
@@ -112,7 +112,7 @@ def test_a_sample_of_the_data_set_is_never_changed_nor_given_away():
             )
 
 
-def test_none_is_letterbox_alone():
+def test_no_augmentation_is_letterbox_alone():
     sample = random_sample(np.random.default_rng(6), [0, 1, 2])
     ours = run([sample], NONE)
     assert all(np.array_equal(a, b) for a, b in zip(ours, letterbox_sample(sample, 96, 160), strict=True))
@@ -137,7 +137,7 @@ def test_every_setting_reaches_its_function():
     assert np.array_equal(ours.boxes, flip(sample).boxes) and len(ours.boxes) > 4
 
 
-def test_which_images_are_asked_for():
+def test_how_many_images_a_sample_is_made_of():
     rng = np.random.default_rng(7)
     data = Listed([random_sample(rng, [0]) for _ in range(9)])
     for settings, least, most in (

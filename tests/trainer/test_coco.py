@@ -74,7 +74,7 @@ def test_a_json_in_the_working_folder(tmp_path, monkeypatch):
     assert len(CocoDataset("train.json", on_bad="refuse")) == 2
 
 
-def test_an_encoding_with_a_mark(tmp_path):
+def test_json_with_a_byte_order_mark(tmp_path):
     path = write_coco(tmp_path, [], [image(1)], [{"id": 1, "name": "käse"}])
     path.write_text(json.dumps(json.loads(path.read_text()), ensure_ascii=False), encoding="utf-8-sig")
     assert CocoDataset(path).class_names == ("käse",)

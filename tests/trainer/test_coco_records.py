@@ -164,7 +164,7 @@ def test_annotations_of_a_skipped_image(tmp_path):
     assert refused(path).endswith(words)
 
 
-def test_what_is_usual_is_not_refused(tmp_path):
+def test_usual_records_are_accepted(tmp_path):
     things = [
         thing(1, bbox=[-10, -20, 30, 40]),
         thing(2, bbox=[90, 70, 20.5, 30]),

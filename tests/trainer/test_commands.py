@@ -168,7 +168,7 @@ def test_commands_name_their_extra(command, missing, extra, digits, monkeypatch)
         (["export", "{digits}", "--format", "program", "--out", "x.onnx"], r"path must end in \.pt2, got x\.onnx"),
     ],
 )
-def test_what_a_user_can_put_right(words, message, digits, tmp_path, monkeypatch):
+def test_user_errors_end_with_a_message(words, message, digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         main([word.format(digits=digits) for word in words])
@@ -190,7 +190,7 @@ def test_what_a_user_can_put_right(words, message, digits, tmp_path, monkeypatch
         (["export", "x.pt", "--model", "yolo"], "argument --model: invalid choice: 'yolo'"),
     ],
 )
-def test_wrong_words(words, message, capsys):
+def test_wrong_command_lines(words, message, capsys):
     with pytest.raises(SystemExit) as exit:
         main(words)
     assert exit.value.code == 2 and message in capsys.readouterr().err

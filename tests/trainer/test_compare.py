@@ -73,7 +73,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_row_a_run(done):
+def test_one_row_for_each_run(done):
     found = [numbers(row) | {"assigner": row["assigner"]} for row in rows(done / "assigners.csv")]
     assert [(row["assigner"], row["seed"]) for row in found] == [
         ("simota", 3),
@@ -96,7 +96,7 @@ def test_a_row_a_run(done):
     assert all(0 < row["positives_per_gt_last"] <= 1 for row in found[2:])
 
 
-def test_a_row_a_run_and_epoch(done):
+def test_one_row_for_each_run_and_epoch(done):
     found = rows(done / "epochs.csv")
     assert len(found) == 24 and [int(row["epoch"]) for row in found] == 4 * [1, 2, 3, 4, 5, 6]
     for row in found:
@@ -110,7 +110,7 @@ def test_a_row_a_run_and_epoch(done):
             assert row[name] == expected
 
 
-def test_seeds_take_turns_and_what_is_left(done, tmp_path, capsys):
+def test_assigners_take_turns_and_leave_these_files(done, tmp_path, capsys):
     (tmp_path / "again").symlink_to(done)
     compare(tmp_path / "again", *BOTH)
     lines = [line.partition(":")[0:3:2] for line in capsys.readouterr().out.splitlines() if " of 4:" in line]
@@ -128,7 +128,7 @@ def test_seeds_take_turns_and_what_is_left(done, tmp_path, capsys):
     assert picture.shape == (418, 1430, 4) and picture.std() > 0.1
 
 
-def test_what_is_done_is_not_done_again(done, tmp_path, monkeypatch):
+def test_finished_runs_are_not_repeated(done, tmp_path, monkeypatch):
     """Of a comparison that was cut short in its third run, that one and the fourth are trained."""
     done = shutil.copytree(done, tmp_path / "done")
     before = contents(done)
@@ -169,7 +169,7 @@ def test_what_is_done_is_not_done_again(done, tmp_path, monkeypatch):
     ],
     ids=["cut", "list", "name", "text", "null"],
 )
-def test_a_result_that_is_none_is_refused(done, tmp_path, change, fact):
+def test_a_damaged_result_is_refused(done, tmp_path, change, fact):
     done = shutil.copytree(done, tmp_path / "done")
     path = done / "runs" / "center-5" / "result.json"
     path.write_text(change(path.read_text()))
@@ -233,7 +233,7 @@ def test_the_picture_tells_assigners_apart(tmp_path):
         assert (picture == rgb).all(-1).sum() > 500, color
 
 
-def test_watched():
+def test_watched_counts_positives_and_seconds():
     watched, scenes = Watched(simota), [random_scene(counts, seed=3) for counts in ((3, 0), (5, 1), (0, 0), (0, 0))]
     for scene in scenes:
         torch.testing.assert_close(watched(*scene), simota(*scene), rtol=0, atol=0)
@@ -256,7 +256,7 @@ def test_watched():
         (["--threads", "0"], "argument --threads: must be a positive integer, got '0'"),
     ],
 )
-def test_what_a_user_can_put_right(words, message, tmp_path, capsys):
+def test_user_errors_end_with_a_message(words, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         main(["compare-assigners", "--out", str(tmp_path / "out"), *words])
     assert message in str(error.value) + capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -67,7 +67,7 @@ def test_sizes_counts_and_empty_images():
     assert set(np.concatenate([s.labels for s in samples])) == set(range(10))
 
 
-def test_coco_says_what_the_samples_say():
+def test_coco_annotations_are_those_of_the_samples():
     data = Digits("val", images=6)
     truth = data.coco()
     assert [one["id"] for one in truth["images"]] == list(data.image_ids)

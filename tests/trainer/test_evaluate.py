@@ -82,7 +82,7 @@ def test_no_detections_and_no_objects():
     assert all(map(math.isnan, average_precision(coco(images=0), [])))
 
 
-def test_some_images_only(capsys):
+def test_precision_of_some_images_only(capsys):
     truth = coco(annotation(1, 0, 5, A), annotation(2, 1, 5, B))
     before = copy.deepcopy(truth)
     records = [result(0, 5, A, 0.5)]

@@ -159,6 +159,6 @@ def test_the_example_finds_what_the_model_finds(model, onnx_file, height, width,
 
 
 @on_one_worker
-def test_the_example_says_what_is_no_image(onnx_file):
+def test_the_example_refuses_what_is_no_image(onnx_file):
     run = example(onnx_file, onnx_file)
     assert run.returncode == 1 and run.stderr.endswith(f"image must be one that OpenCV reads, got {onnx_file}\n")

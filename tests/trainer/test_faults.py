@@ -34,7 +34,7 @@ def whole(tmp_path_factory):
     return folder
 
 
-def test_killed_it_ends_as_it_would_have(tmp_path, whole):
+def test_a_killed_run_ends_as_if_never_killed(tmp_path, whole):
     """Twice while a checkpoint is being written, then while evaluating, and in a step with a worker alive."""
     folder, words = tmp_path / "killed", ("--save-every", "1", "--workers", "1")
     random.seed()
@@ -183,13 +183,13 @@ def test_a_worker_whose_run_was_killed_before_it_began():
     assert worker.exitcode == 1
 
 
-def test_ctrl_c_is_said_in_a_line(tmp_path):
+def test_ctrl_c_ends_in_one_line(tmp_path):
     words = rf"^yolox-ops: interrupted\n{tmp_path} has no checkpoint yet$"
     with pytest.raises(SystemExit, match=words), command.ended(tmp_path):
         raise KeyboardInterrupt
 
 
-def test_an_output_that_blocks_is_no_held_folder(tmp_path):
+def test_a_blocked_output_is_not_taken_for_a_held_folder(tmp_path):
     with pytest.raises(BlockingIOError, match="could not complete"), command.ended(tmp_path):
         raise BlockingIOError(errno.EAGAIN, "write could not complete without blocking")
 

@@ -104,7 +104,7 @@ def test_encodings_that_json_has(tmp_path, encoding):
     assert CocoDataset(path).class_names == ("käse",)
 
 
-def test_what_nobody_reads_may_be_odd(tmp_path):
+def test_unread_fields_may_hold_anything(tmp_path):
     odd = {"segmentation": DEEP, "attributes": {"": NAN}, "score": HUGE, "keypoints": "x", "id": None, "caption": HALF}
     path = write_coco(tmp_path, [thing(1, **odd)], [image(1, license=DEEP, coco_url=3, date_captured=HUGE)])
     assert CocoDataset(path, on_bad="refuse").report.objects == 1

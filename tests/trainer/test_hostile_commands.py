@@ -144,7 +144,7 @@ def test_devices_without_kernels(place, device, capsys):
     ],
     ids=["train", "seed", "eval", "compare", "demo"],
 )
-def test_numbers_that_are_no_counts(place, words, capsys):
+def test_wrong_counts_are_refused(place, words, capsys):
     before = sorted(os.listdir(place))
     with pytest.raises(SystemExit, match=r"^2$"):
         main(list(words))

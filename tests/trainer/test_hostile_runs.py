@@ -100,7 +100,7 @@ def test_a_checkpoint_of_other_values(tmp_path, whole, fault):
     assert os.listdir(tmp_path) == ["last.pt"]
 
 
-def test_what_a_file_repeats_can_be_written_to(tmp_path, whole):
+def test_expanded_tensors_of_a_checkpoint_can_be_updated(tmp_path, whole):
     """A momentum of one number, seen as many: no update could write to it."""
     name = "backbone.backbone.stem.conv.conv.weight"
     places = [i for i, entry in whole["optimizer"]["state"].items() if entry["momentum_buffer"].dim() == 4]
@@ -113,7 +113,7 @@ def test_what_a_file_repeats_can_be_written_to(tmp_path, whole):
     assert checkpoint(tmp_path)["step"] == 1
 
 
-def test_an_older_run_has_no_words_for_what_is_new(tmp_path, whole):
+def test_an_older_run_gets_defaults_for_newer_settings(tmp_path, whole):
     content = other(whole, ("recipe", "assigner"), None) | {"step": 0, "evaluated": 0}
     torch.save(other(content, ("about", "on_bad"), None), tmp_path / "last.pt")
     assert main(["train", "--resume", str(tmp_path), "--no-progress", "--workers", "0"]) == 0
@@ -150,7 +150,7 @@ def test_a_pipe_for_a_table_is_not_waited_for(tmp_path, whole):
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "file"])
-def test_events_go_through_no_link(tmp_path, whole, kind):
+def test_tensorboards_folder_may_not_be_a_link(tmp_path, whole, kind):
     (tmp_path / "outside").mkdir()
     (tmp_path / "run").mkdir()
     torch.save(whole, tmp_path / "run" / "last.pt")
@@ -218,7 +218,7 @@ SMALL = ("--count", "4", "--val-count", "4", "--out", "new")
     ],
     ids=["train", "resume", "demo", "compare"],
 )
-def test_who_trains_holds_the_folder(tmp_path, whole, monkeypatch, words, folder, looks):
+def test_a_training_run_holds_its_folder(tmp_path, whole, monkeypatch, words, folder, looks):
     """Before it looks what is there, and until it is done. A folder into which nothing was put goes again."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old").mkdir()
@@ -247,7 +247,7 @@ def test_who_trains_holds_the_folder(tmp_path, whole, monkeypatch, words, folder
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_workers_life_holds_no_folder(tmp_path):
+def test_a_worker_that_outlives_its_run_holds_no_folder(tmp_path):
     """A worker outlives a killed run by some seconds."""
     fork = multiprocessing.get_context("fork")
     begun, done = fork.Event(), fork.Event()

@@ -47,7 +47,7 @@ def test_steps_that_are_not_finite_are_skipped(tmp_path, amp, factor):
     assert all(value.isfinite().all() for value in seen[3][2])
 
 
-def test_a_scale_that_is_too_high_is_the_scalers_matter(tmp_path):
+def test_an_overflow_of_the_fp16_scale_is_left_to_the_scaler(tmp_path):
     run = trainer(tmp_path, dataclasses.replace(RECIPE, amp="fp16"))
     run.learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
     (batch, *_) = train_loader(run.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=ALONE.device)

@@ -76,7 +76,7 @@ def test_recipe(asked, words, recipe):
     assert asked(*words)[0] == recipe
 
 
-def test_data_and_place(asked):
+def test_options_of_data_and_output(asked):
     _, data, folder, ranks, here, options = asked()
     assert data == DATA and folder == Path("run") and ranks[:2] == (0, 1) and options == {}
     assert here == {"workers": 2, "save_every": None, "max_nan_steps": 10}

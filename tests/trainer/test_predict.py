@@ -100,7 +100,7 @@ def test_labels_do_not_hide_each_other():
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_best_lies_on_top(order):
+def test_the_best_detection_is_drawn_on_top(order):
     records = [{"category_id": i, "bbox": [50, 50, 100, 100], "score": 0.5 + 0.1 * i} for i in (0, 1)]
     picture = draw(np.zeros((300, 400, 3), np.uint8), records[::order], "ab")  # is shown at twice the size
     assert picture.shape == (600, 800, 3) and picture[200, 100].tolist() == picture[200, 300].tolist() == bgr(1)
@@ -144,7 +144,7 @@ def bad_files(folder):
     return [folder / "empty.png", folder / "text.png", folder / "gone.png"]
 
 
-def test_files_that_are_no_images_are_told(tmp_path):
+def test_files_that_are_no_images_are_reported(tmp_path):
     files = bad_files(tmp_path)
     with pytest.raises(
         ValueError, match=r"got 3 of other kinds, such as .*empty\.png: .*; .*text\.png: .*; .*gone\.png"

@@ -152,7 +152,7 @@ def test_the_recipe_says_how_images_are_augmented(epoch, options, images):
         assert data.asked[0] == image and len(data.asked) == images and sample.image.shape == (96, 64, 3)
 
 
-def test_what_is_drawn_is_new_in_every_epoch_and_the_seeds():
+def test_samples_differ_by_epoch_and_by_seed():
     data = Digits("train", images=9, height=96, width=64)
     images = set()
     for seed in (7, 8):

@@ -21,7 +21,7 @@ from yolox_ops.yolox import load_checkpoint, yolox_nano
 from yolox_ops.yolox.assigners import center
 
 
-def test_steps_are_the_textbooks(tmp_path):
+def test_steps_equal_sgd_by_hand(tmp_path):
     """Two steps by hand: SGD with Nesterov's momentum, weight decay for convolutions, the schedule, the average."""
     run = trainer(tmp_path)
     mine = yolox_nano(10).to(memory_format=torch.channels_last)

@@ -151,14 +151,14 @@ def test_a_level_of_one_cell():
     assert positives(center(*scene), scene) == positives(multi_positive(*scene), scene) == {(32, 16, 16): 0}
 
 
-def test_a_centre_outside_has_those_of_its_nine_that_exist():
+def test_a_centre_outside_gets_the_cells_that_exist():
     scene = one_gt((-1.0, 20.0, 10.0, 10.0), (261.0, 261.0, 10.0, 10.0), (-9.0, 100.0, 10.0, 10.0))
     assert positives(center(*scene), scene) == {}
     found = positives(multi_positive(*scene), scene)
     assert found == {(8, 4, 12): 0, (8, 4, 20): 0, (8, 4, 28): 0, (8, 252, 252): 1}
 
 
-def test_the_smaller_has_a_cell_and_of_equals_the_lower_row():
+def test_a_shared_cell_goes_to_the_smaller_gt_then_to_the_lower_row():
     boxes = (50.0, 50.0, 20.0, 10.0), (51.0, 51.0, 10.0, 12.0), (52.0, 52.0, 12.0, 10.0), (60.0, 52.0, 4.0, 4.0)
     scene = one_gt(*boxes)
     assert positives(center(*scene), scene) == {(8, 52, 52): 1, (8, 60, 52): 3}
@@ -169,7 +169,7 @@ def test_the_smaller_has_a_cell_and_of_equals_the_lower_row():
 
 
 @RULES
-def test_absent_ones(assign, reach):
+def test_absent_gts_take_no_cell(assign, reach):
     """Padding, NaN and labels that are none take no cell, and lose none to each other."""
     nan = math.nan
     boxes = [(40.0, 40.0, 9.0, 9.0), (40.0, 40.0, 8.0, nan), (40.0, nan, 8.0, 8.0), (40.0, 40.0, 7.0, 7.0)]
@@ -248,7 +248,7 @@ def test_names():
 
 
 @pytest.mark.parametrize("name", list(ASSIGNERS))
-def test_the_loss_takes_each(name):
+def test_the_loss_takes_each_assigner(name):
     scene = random_scene((4, 0, 6))
     head = [t.clone().requires_grad_() for t in scene[:3]]
     loss = yolox_loss(*head, *scene[3:], assigner=ASSIGNERS[name])

@@ -191,7 +191,7 @@ def test_a_model_must_be_named(megvii_file):
         ({**SETTINGS, "width": 0}, "got 160 and 0"),
     ],
 )
-def test_settings_that_are_none(megvii_file, settings, words):
+def test_wrong_settings_are_refused(megvii_file, settings, words):
     path, weights = megvii_file
     torch.save({"model": weights, "settings": settings}, path)
     with pytest.raises(ValueError, match=rf"settings of .*latest_ckpt\.pth .*{words}"):

@@ -252,7 +252,7 @@ def test_floats_of_any_width(tmp_path, dtype):
     assert torch.equal(model.state_dict()[CONV], narrow[CONV].float())
 
 
-def test_what_is_no_plain_value_is_named(tmp_path, weights):
+def test_objects_in_a_checkpoint_are_refused_by_name(tmp_path, weights):
     torch.save({"model": weights, "best_ap": np.float64(0.5)}, tmp_path / "x.pth")
     with pytest.raises(
         ValueError, match=r"got numpy\S*scalar; if you trust it, save its \"model\" alone to a new file"

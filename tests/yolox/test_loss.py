@@ -158,7 +158,7 @@ def test_no_objects_at_all(objectness, num_gts):
 @pytest.mark.parametrize("objectness", ["binary", "iou"])
 @pytest.mark.parametrize("box_loss", ["iou", "giou"])
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
-def test_what_the_background_predicts_is_not_looked_at(poison, box_loss, objectness):
+def test_predictions_of_the_background_do_not_matter(poison, box_loss, objectness):
     head, *rest = with_head([4, 0, 7], 13)
     clean = *(p.detach() for p in decode(head, *rest[:2])), head[..., :4].detach()
     assignment = simota(*clean[:3], *rest)

@@ -12,7 +12,7 @@ from yolox_ops import Assignment, YOLOXLoss, simota, yolox_loss
 
 
 @pytest.mark.parametrize("options", [{}, {"box_loss": "giou", "objectness": "iou", "l1": True}])
-def test_no_value_is_looked_at(options):
+def test_no_value_is_read_on_the_host(options):
     """On a GPU the host would wait for it; meta tensors have none to give."""
     head, *rest = (t.detach().to("meta") for t in with_head([4, 0, 7], 15))
     loss, gradient = value_and_gradient(head.requires_grad_(), *rest, **options)
@@ -20,7 +20,7 @@ def test_no_value_is_looked_at(options):
 
 
 @pytest.mark.parametrize("options", [{}, {"box_loss": "giou", "objectness": "iou", "l1": True}])
-def test_one_graph(options):
+def test_compiles_as_one_graph(options):
     head, *rest = with_head([4, 0, 7], 15)
     compiled = torch.compile(functools.partial(loss_of, **options), fullgraph=True, backend="aot_eager")
     loss = compiled(head, *rest)

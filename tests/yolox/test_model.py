@@ -109,7 +109,7 @@ def test_anchor_grid_errors(args, words):
         anchor_grid(*args)
 
 
-def test_boxes_of_a_head_that_says_nothing():
+def test_boxes_of_a_head_of_zeros():
     model = yolox_nano(1)
     for conv in model.head.reg_preds:
         torch.nn.init.zeros_(conv.weight)
@@ -147,7 +147,7 @@ def test_channels_last(nano):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_compiles_whole(nano):
+def test_compiles_as_one_graph(nano):
     x = images(1, 3, 64, 32)
     with torch.no_grad():
         found = torch.compile(nano.raw, fullgraph=True, backend="aot_eager")(x)
