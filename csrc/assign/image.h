@@ -35,12 +35,12 @@ class Image {
       if (s.has_obj) {
         std::vector<T> logits(end - begin);
         s.obj_logits.gather(b, &anchor[begin], end - begin, 0, logits.data());
-        simd_objectness(end - begin, logits.data(), &scores.obj_exp[begin], &scores.obj_softplus[begin]);
+        simd_compute_objectness(end - begin, logits.data(), &scores.obj_exp[begin], &scores.obj_softplus[begin]);
       }
       for (int64_t i = begin; i < end; ++i) {
         if (i + kAhead < end) s.cls_logits.prefetch(b, anchor[i + kAhead], s.C);
         const T* logits = s.cls_logits.read_row(b, anchor[i], s.C, scratch);
-        scores.negatives[i] = simd_negatives(logits, s.C, scores.obj_exp[i], s.without_obj());
+        scores.negatives[i] = simd_sum_negatives(logits, s.C, scores.obj_exp[i], s.without_obj());
       }
     });
   }
@@ -68,7 +68,7 @@ class Image {
     pairs.overlap.resize(size());
     pairs.logit.resize(size());
     pairs.cost.resize(size());
-    simd_overlaps(gt_box(g), boxes.view(), size(), pairs.overlap.data());
+    simd_compute_overlaps(gt_box(g), boxes.view(), size(), pairs.overlap.data());
     batch->cls_logits.gather(index, anchor.data(), size(), label(g), pairs.logit.data());
     cost(pairs, size(), scores);
   }
@@ -83,8 +83,8 @@ class Image {
 
  private:
   void cost(Pairs<T>& pairs, int64_t n, const Scores<T>& of) const {
-    simd_costs(n, pairs.overlap.data(), pairs.logit.data(), of.negatives.data(), of.obj_exp.data(),
-               of.obj_softplus.data(), batch->without_obj(), batch->rule, pairs.cost.data());
+    simd_compute_costs(n, pairs.overlap.data(), pairs.logit.data(), of.negatives.data(), of.obj_exp.data(),
+                       of.obj_softplus.data(), batch->without_obj(), batch->rule, pairs.cost.data());
   }
 
   void find_candidates() {

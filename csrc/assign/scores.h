@@ -44,19 +44,10 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classe
   return total;
 }
 
-YOLOX_OPS_SIMD double simd_negatives(const float* logits, int64_t classes, float obj_exp, float without_obj) {
-  return sum_negatives(logits, classes, obj_exp, without_obj);
-}
-YOLOX_OPS_SIMD double simd_negatives(const double* logits, int64_t classes, double obj_exp, double without_obj) {
-  return sum_negatives(logits, classes, obj_exp, without_obj);
-}
-
-YOLOX_OPS_SIMD void simd_overlaps(const Box<float>& gt, const BoxView<float>& boxes, int64_t n, float* out) {
-  overlap_loop(gt, boxes, n, out);
-}
-YOLOX_OPS_SIMD void simd_overlaps(const Box<double>& gt, const BoxView<double>& boxes, int64_t n, double* out) {
-  overlap_loop(gt, boxes, n, out);
-}
+YOLOX_OPS_SIMD_LOOP(double, sum_negatives, (const T* logits, int64_t classes, T obj_exp, T without_obj),
+                    (logits, classes, obj_exp, without_obj));
+YOLOX_OPS_SIMD_LOOP(void, compute_overlaps, (const Box<T>& gt, const BoxView<T>& boxes, int64_t n, T* out),
+                    (gt, boxes, n, out));
 
 // What anchors bring to their costs (rule.h: Score), one array per member.
 template <class T>
@@ -84,24 +75,19 @@ struct Pairs {
 };
 
 template <class T>
-YOLOX_OPS_INLINE void cost_loop(int64_t n, const T* __restrict overlap, const T* __restrict logit,
-                                const double* __restrict negatives, const T* __restrict obj_exp,
-                                const T* __restrict obj_softplus, T without_obj, const Rule rule, T* __restrict cost) {
+YOLOX_OPS_INLINE void compute_costs(int64_t n, const T* __restrict overlap, const T* __restrict logit,
+                                    const double* __restrict negatives, const T* __restrict obj_exp,
+                                    const T* __restrict obj_softplus, T without_obj, const Rule rule,
+                                    T* __restrict cost) {
   for (int64_t i = 0; i < n; ++i) {
     cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], {obj_exp[i], obj_softplus[i]}}, without_obj, rule);
   }
 }
 
-YOLOX_OPS_SIMD void simd_costs(int64_t n, const float* overlap, const float* logit, const double* negatives,
-                               const float* obj_exp, const float* obj_softplus, float without_obj, const Rule& rule,
-                               float* cost) {
-  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, without_obj, rule, cost);
-}
-YOLOX_OPS_SIMD void simd_costs(int64_t n, const double* overlap, const double* logit, const double* negatives,
-                               const double* obj_exp, const double* obj_softplus, double without_obj, const Rule& rule,
-                               double* cost) {
-  cost_loop(n, overlap, logit, negatives, obj_exp, obj_softplus, without_obj, rule, cost);
-}
+YOLOX_OPS_SIMD_LOOP(void, compute_costs,
+                    (int64_t n, const T* overlap, const T* logit, const double* negatives, const T* obj_exp,
+                     const T* obj_softplus, T without_obj, const Rule& rule, T* cost),
+                    (n, overlap, logit, negatives, obj_exp, obj_softplus, without_obj, rule, cost));
 
 }  // namespace
 }  // namespace yolox_ops

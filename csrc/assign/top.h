@@ -23,6 +23,8 @@ YOLOX_OPS_INLINE bool any_over(const T* values, int64_t n, T limit) {
   for (int64_t i = 0; i < n; ++i) found |= values[i] > limit;
   return found;
 }
+YOLOX_OPS_SIMD_LOOP(bool, any_over, (const T* values, int64_t n, T limit), (values, n, limit));
+
 // Under the limit, or NaN.
 template <class T>
 YOLOX_OPS_INLINE bool any_not_from(const T* values, int64_t n, T limit) {
@@ -30,12 +32,7 @@ YOLOX_OPS_INLINE bool any_not_from(const T* values, int64_t n, T limit) {
   for (int64_t i = 0; i < n; ++i) found |= !(values[i] >= limit);
   return found;
 }
-
-YOLOX_OPS_SIMD bool simd_any_over(const float* values, int64_t n, float limit) { return any_over(values, n, limit); }
-YOLOX_OPS_SIMD bool simd_any_over(const double* values, int64_t n, double limit) { return any_over(values, n, limit); }
-YOLOX_OPS_SIMD bool simd_any_not_from(const double* values, int64_t n, double limit) {
-  return any_not_from(values, n, limit);
-}
+YOLOX_OPS_SIMD_LOOP(bool, any_not_from, (const T* values, int64_t n, T limit), (values, n, limit));
 
 // The first `most` values by `Before` of those offered.
 template <class Value, class Before>

@@ -12,22 +12,16 @@ constexpr int64_t kGrain = 2048;
 
 // out [n]: the similarity of box i of p1 with box i of p2, both [n, 4].
 template <class T>
-YOLOX_OPS_INLINE void similarities(const T* __restrict p1, const T* __restrict p2, int64_t n, Format format, Kind kind,
-                                   T* __restrict out) {
+YOLOX_OPS_INLINE void compute_similarities(const T* __restrict p1, const T* __restrict p2, int64_t n, Format format,
+                                           Kind kind, T* __restrict out) {
   dispatch_kind(kind, [&]<Kind k>() __attribute__((always_inline)) {
     for (int64_t i = 0; i < n; ++i)
       out[i] = similarity<k>(load_box(p1 + i * 4, format, k), load_box(p2 + i * 4, format, k));
   });
 }
 
-YOLOX_OPS_SIMD void simd_similarities(const float* p1, const float* p2, int64_t n, Format format, Kind kind,
-                                      float* out) {
-  similarities(p1, p2, n, format, kind, out);
-}
-YOLOX_OPS_SIMD void simd_similarities(const double* p1, const double* p2, int64_t n, Format format, Kind kind,
-                                      double* out) {
-  similarities(p1, p2, n, format, kind, out);
-}
+YOLOX_OPS_SIMD_LOOP(void, compute_similarities, (const T* p1, const T* p2, int64_t n, Format format, Kind kind, T* out),
+                    (p1, p2, n, format, kind, out));
 
 template <class T>
 void forward(const BoxSets& in, Tensor& out) {
@@ -35,7 +29,7 @@ void forward(const BoxSets& in, Tensor& out) {
   const T* p2 = in.boxes2.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
   parallel_for(0, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    simd_similarities(p1 + begin * 4, p2 + begin * 4, end - begin, in.format, in.kind, result + begin);
+    simd_compute_similarities(p1 + begin * 4, p2 + begin * 4, end - begin, in.format, in.kind, result + begin);
   });
 }
 
@@ -48,8 +42,8 @@ Tensor aligned_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, 
 
 // out1, out2 [n, 4]: the gradients of sum(g * similarity).
 template <class T>
-YOLOX_OPS_INLINE void gradients(const T* __restrict g, const T* __restrict p1, const T* __restrict p2, int64_t n,
-                                Format format, Kind kind, T* __restrict out1, T* __restrict out2) {
+YOLOX_OPS_INLINE void compute_gradients(const T* __restrict g, const T* __restrict p1, const T* __restrict p2,
+                                        int64_t n, Format format, Kind kind, T* __restrict out1, T* __restrict out2) {
   dispatch_kind(kind, [&]<Kind k>() __attribute__((always_inline)) {
     for (int64_t i = 0; i < n; ++i) {
       const auto value =
@@ -63,14 +57,9 @@ YOLOX_OPS_INLINE void gradients(const T* __restrict g, const T* __restrict p1, c
   });
 }
 
-YOLOX_OPS_SIMD void simd_gradients(const float* g, const float* p1, const float* p2, int64_t n, Format format,
-                                   Kind kind, float* out1, float* out2) {
-  gradients(g, p1, p2, n, format, kind, out1, out2);
-}
-YOLOX_OPS_SIMD void simd_gradients(const double* g, const double* p1, const double* p2, int64_t n, Format format,
-                                   Kind kind, double* out1, double* out2) {
-  gradients(g, p1, p2, n, format, kind, out1, out2);
-}
+YOLOX_OPS_SIMD_LOOP(void, compute_gradients,
+                    (const T* g, const T* p1, const T* p2, int64_t n, Format format, Kind kind, T* out1, T* out2),
+                    (g, p1, p2, n, format, kind, out1, out2));
 
 template <class T>
 void backward(const Tensor& grad, const BoxSets& in, Tensor& grad1, Tensor& grad2) {
@@ -81,7 +70,7 @@ void backward(const Tensor& grad, const BoxSets& in, Tensor& grad1, Tensor& grad
   T* out2 = grad2.mutable_data_ptr<T>();
   parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * 4;
-    simd_gradients(g + begin, p1 + at, p2 + at, end - begin, in.format, in.kind, out1 + at, out2 + at);
+    simd_compute_gradients(g + begin, p1 + at, p2 + at, end - begin, in.format, in.kind, out1 + at, out2 + at);
   });
 }
 

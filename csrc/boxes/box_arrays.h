@@ -29,7 +29,7 @@ struct CentreView {
 
 // `boxes` is one of these views.
 template <class T, class Boxes>
-YOLOX_OPS_INLINE void overlap_loop(const Box<T> gt, const Boxes boxes, int64_t n, T* __restrict out) {
+YOLOX_OPS_INLINE void compute_overlaps(const Box<T> gt, const Boxes boxes, int64_t n, T* __restrict out) {
   for (int64_t i = 0; i < n; ++i) out[i] = iou(gt, boxes[i]);
 }
 

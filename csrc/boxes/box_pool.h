@@ -52,15 +52,10 @@ YOLOX_OPS_INLINE T sum_largest_overlaps(const Box<T> gt, const BoxView<T> boxes,
   return std::accumulate(top, top + q, T(0));
 }
 
-YOLOX_OPS_SIMD float simd_sum_largest_overlaps(const Box<float>& gt, const BoxView<float>& boxes,
-                                               const BoxView<float>& hulls, int64_t hull_count, float* top, int64_t q) {
-  return sum_largest_overlaps(gt, boxes, hulls, hull_count, top, q);
-}
-YOLOX_OPS_SIMD double simd_sum_largest_overlaps(const Box<double>& gt, const BoxView<double>& boxes,
-                                                const BoxView<double>& hulls, int64_t hull_count, double* top,
-                                                int64_t q) {
-  return sum_largest_overlaps(gt, boxes, hulls, hull_count, top, q);
-}
+YOLOX_OPS_SIMD_LOOP(T, sum_largest_overlaps,
+                    (const Box<T>& gt, const BoxView<T>& boxes, const BoxView<T>& hulls, int64_t hull_count, T* top,
+                     int64_t q),
+                    (gt, boxes, hulls, hull_count, top, q));
 
 template <class T>
 class BoxPool {

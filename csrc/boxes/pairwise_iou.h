@@ -13,18 +13,15 @@ constexpr int64_t kPairs = 16384;
 
 // One row of the matrix: box a against every box of b.
 template <class T>
-YOLOX_OPS_INLINE void similarity_row(const Box<T> a, const BoxView<T> b, int64_t n, Kind kind, T* __restrict out) {
+YOLOX_OPS_INLINE void compute_similarities(const Box<T> a, const BoxView<T> b, int64_t n, Kind kind,
+                                           T* __restrict out) {
   dispatch_kind(kind, [&]<Kind k>() __attribute__((always_inline)) {
     for (int64_t j = 0; j < n; ++j) out[j] = similarity<k>(a, b[j]);
   });
 }
 
-YOLOX_OPS_SIMD void row(const Box<float>& a, const BoxView<float>& b, int64_t n, Kind kind, float* out) {
-  similarity_row(a, b, n, kind, out);
-}
-YOLOX_OPS_SIMD void row(const Box<double>& a, const BoxView<double>& b, int64_t n, Kind kind, double* out) {
-  similarity_row(a, b, n, kind, out);
-}
+YOLOX_OPS_SIMD_LOOP(void, compute_similarities, (const Box<T>& a, const BoxView<T>& b, int64_t n, Kind kind, T* out),
+                    (a, b, n, kind, out));
 
 // out [B, M, N] of boxes1 [B, M, 4] and boxes2 [B, N, 4]; none is empty. No thread asks for memory: where none is left,
 // a new one might not even have room for what it throws, which ends the process.
@@ -38,7 +35,8 @@ void pairwise_matrix(const Threads& threads, const T* boxes1, const T* boxes2, i
   });
   threads.parallel_for(0, B * M, kPairs * Threads::kGrain / N + 1, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {
-      row(load_box(boxes1 + at * 4, format, kind), columns.view(at / M * N), N, kind, out + at * N);
+      simd_compute_similarities(load_box(boxes1 + at * 4, format, kind), columns.view(at / M * N), N, kind,
+                                out + at * N);
     }
   });
 }

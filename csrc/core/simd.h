@@ -9,3 +9,19 @@
 #else
 #define YOLOX_OPS_SIMD
 #endif
+
+// Stands after a template `loop`, marked YOLOX_OPS_INLINE, and defines simd_<loop> for float and for double, compiled
+// so. `parameters` are written with T, `arguments` are what the loop is called with:
+//
+//   YOLOX_OPS_SIMD_LOOP(void, halve, (int64_t n, T* values), (n, values));
+#define YOLOX_OPS_SIMD_LOOP(result, loop, parameters, arguments)                           \
+  namespace of_float {                                                                     \
+  using T = float;                                                                         \
+  [[maybe_unused]] YOLOX_OPS_SIMD result simd_##loop parameters { return loop arguments; } \
+  }                                                                                        \
+  namespace of_double {                                                                    \
+  using T = double;                                                                        \
+  [[maybe_unused]] YOLOX_OPS_SIMD result simd_##loop parameters { return loop arguments; } \
+  }                                                                                        \
+  using of_float::simd_##loop;                                                             \
+  using of_double::simd_##loop

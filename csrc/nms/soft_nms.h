@@ -52,12 +52,8 @@ YOLOX_OPS_INLINE int64_t pick_boxes(BoxTree<T>& tree, const NmsRule<T>& rule, in
   return count;
 }
 
-YOLOX_OPS_SIMD int64_t pick(BoxTree<float>& tree, const NmsRule<float>& rule, int64_t most, Pick<float>* picks) {
-  return pick_boxes(tree, rule, most, picks);
-}
-YOLOX_OPS_SIMD int64_t pick(BoxTree<double>& tree, const NmsRule<double>& rule, int64_t most, Pick<double>* picks) {
-  return pick_boxes(tree, rule, most, picks);
-}
+YOLOX_OPS_SIMD_LOOP(int64_t, pick_boxes, (BoxTree<T> & tree, const NmsRule<T>& rule, int64_t most, Pick<T>* picks),
+                    (tree, rule, most, picks));
 
 // The boxes of one label of one image, later its picks: [begin, end) among those of the batch.
 struct Group {
@@ -90,14 +86,10 @@ YOLOX_OPS_INLINE int64_t merge_groups(Node<T>* nodes, Group* groups, int64_t n, 
   return count;
 }
 
-YOLOX_OPS_SIMD int64_t merge(Node<float>* nodes, Group* groups, int64_t n, const Pick<float>* picks,
-                             const int32_t* owner, int64_t most, int64_t* indices, float* scores) {
-  return merge_groups(nodes, groups, n, picks, owner, most, indices, scores);
-}
-YOLOX_OPS_SIMD int64_t merge(Node<double>* nodes, Group* groups, int64_t n, const Pick<double>* picks,
-                             const int32_t* owner, int64_t most, int64_t* indices, double* scores) {
-  return merge_groups(nodes, groups, n, picks, owner, most, indices, scores);
-}
+YOLOX_OPS_SIMD_LOOP(int64_t, merge_groups,
+                    (Node<T> * nodes, Group* groups, int64_t n, const Pick<T>* picks, const int32_t* owner,
+                     int64_t most, int64_t* indices, T* scores),
+                    (nodes, groups, n, picks, owner, most, indices, scores));
 
 // What a thread works in: room for the largest group and for the image of the most groups.
 template <class T>
@@ -192,7 +184,7 @@ void select(const Threads& threads, const NmsArrays<T>& in, const NmsOptions& op
     const Item* members = items.get() + group.begin;
     Pick<T>* mine = picks.get() + group.begin;
     plant(scratch[w], in.boxes + row * 4, in.scores + row, members, size, options.format);
-    const int64_t count = pick(scratch[w].tree, rule, std::min(K, size), mine);
+    const int64_t count = simd_pick_boxes(scratch[w].tree, rule, std::min(K, size), mine);
     for (int64_t k = 0; k < count; ++k) {
       mine[k].index = members[mine[k].index].index;
       owner[row + mine[k].index] = static_cast<int32_t>(g - first[group.image]);
@@ -204,8 +196,8 @@ void select(const Threads& threads, const NmsArrays<T>& in, const NmsOptions& op
     int64_t* index = in.indices + b * K;
     T* decayed_score = in.decayed + b * K;
     Group* own = groups.data() + first[b];
-    in.counts[b] = merge(scratch[w].heads.get(), own, first[b + 1] - first[b], picks.get(), owner.get() + b * N, K,
-                         index, decayed_score);
+    in.counts[b] = simd_merge_groups(scratch[w].heads.get(), own, first[b + 1] - first[b], picks.get(),
+                                     owner.get() + b * N, K, index, decayed_score);
     std::fill(index + in.counts[b], index + K, int64_t{-1});
     std::fill(decayed_score + in.counts[b], decayed_score + K, T(0));
   });

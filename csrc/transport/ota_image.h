@@ -73,18 +73,18 @@ class OtaImage {
     for (int k = 0; k < 4; ++k) s.pred_boxes.gather(index_, anchors.data(), n, k, costs_.box[k].data());
     if (s.has_obj) {
       s.obj_logits.gather(index_, anchors.data(), n, 0, costs_.obj_logit.data());
-      simd_objectness(n, costs_.obj_logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data());
+      simd_compute_objectness(n, costs_.obj_logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data());
     }
     for (size_t i = 0; i < gts.size(); ++i) {
       const int64_t first = begin[i], count = begin[i + 1] - first;
       const auto at = [first](auto& v) { return v.data() + first; };
       const auto& box = costs_.box;
       const CentreView<T> boxes{at(box[0]), at(box[1]), at(box[2]), at(box[3])};
-      simd_overlaps(gt_box(gts[i]), boxes, count, at(costs_.overlap));
+      simd_compute_overlaps(gt_box(gts[i]), boxes, count, at(costs_.overlap));
       s.cls_logits.gather(index_, at(anchors), count, s.labels[index_ * s.G + gts[i]], at(costs_.logit));
     }
-    simd_costs(n, costs_.overlap.data(), costs_.logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data(),
-               s.without_obj(), *rule_, costs_.cost.data());
+    simd_compute_costs(n, costs_.overlap.data(), costs_.logit.data(), costs_.obj_exp.data(), costs_.obj_softplus.data(),
+                       s.without_obj(), *rule_, costs_.cost.data());
   }
 
   // Pairs of each ground truth within its own region, and its supply.

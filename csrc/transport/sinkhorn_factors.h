@@ -87,7 +87,7 @@ struct Transport {
 
   void choose_rows() {
     std::fill(x.begin(), x.end(), std::numeric_limits<double>::infinity());
-    for (int64_t i = 0; i < dense; ++i) x[i] = simd_lowest(columns, dense_cost[i], y_.data(), per_epsilon_);
+    for (int64_t i = 0; i < dense; ++i) x[i] = simd_find_lowest(columns, dense_cost[i], y_.data(), per_epsilon_);
     each_pair([&](int64_t i, int64_t p) {
       x[i] = std::min(x[i], scaled_cost(pair_cost[p], per_epsilon_) - y_[pair_column[p]]);
     });
@@ -96,14 +96,14 @@ struct Transport {
   void fill() {
     parallel_for(0, dense, kPairGrain / std::max(int64_t{1}, columns) + 1, [&](int64_t i, int64_t end) {
       for (; i < end; ++i) {
-        simd_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
+        simd_fill_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
       }
     });
     potentials_.resize(pair_column.size());
     pair_entries.resize(pair_column.size());
     each_pair([&](int64_t i, int64_t p) { potentials_[p] = x[i] + y_[pair_column[p]]; });
-    simd_entries(static_cast<int64_t>(pair_column.size()), pair_cost.data(), 0.0, potentials_.data(), per_epsilon_,
-                 pair_entries.data());
+    simd_fill_entries(static_cast<int64_t>(pair_column.size()), pair_cost.data(), 0.0, potentials_.data(), per_epsilon_,
+                      pair_entries.data());
   }
 
   // Sets the factors of columns, unless `keep`, and sums_.
@@ -118,8 +118,8 @@ struct Transport {
     parallel_for(0, tiles, kPairGrain / (dense * kColumns + 1) + 1, [&](int64_t tile, int64_t end) {
       for (; tile < end; ++tile) {
         const int64_t first = tile * kColumns;
-        simd_sweep(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
-                   demand.data() + first, keep, column_factors.data() + first, tile_sums_.data() + tile * dense);
+        simd_sweep_tile(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
+                        demand.data() + first, keep, column_factors.data() + first, tile_sums_.data() + tile * dense);
       }
     });
     for (size_t at = 0; at < tile_sums_.size(); ++at) sums_[at % dense] += tile_sums_[at];

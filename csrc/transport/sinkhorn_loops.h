@@ -22,11 +22,13 @@ YOLOX_OPS_INLINE void lower_columns(int64_t n, const T* __restrict cost, double 
     low[j] = above < low[j] ? above : low[j];
   }
 }
+YOLOX_OPS_SIMD_LOOP(void, lower_columns, (int64_t n, const T* cost, double potential, double per_epsilon, double* low),
+                    (n, cost, potential, per_epsilon, low));
 
 // The least of cost[j] / epsilon - potential[j].
 template <class T>
-YOLOX_OPS_INLINE double lowest(int64_t n, const T* __restrict cost, const double* __restrict potential,
-                               double per_epsilon) {
+YOLOX_OPS_INLINE double find_lowest(int64_t n, const T* __restrict cost, const double* __restrict potential,
+                                    double per_epsilon) {
   double low[kLanes];
   std::fill_n(low, kLanes, std::numeric_limits<double>::infinity());
   int64_t j = 0;
@@ -39,12 +41,17 @@ YOLOX_OPS_INLINE double lowest(int64_t n, const T* __restrict cost, const double
   for (; j < n; ++j) low[0] = std::min(low[0], scaled_cost(cost[j], per_epsilon) - potential[j]);
   return *std::min_element(low, low + kLanes);
 }
+YOLOX_OPS_SIMD_LOOP(double, find_lowest, (int64_t n, const T* cost, const double* potential, double per_epsilon),
+                    (n, cost, potential, per_epsilon));
 
 template <class T>
 YOLOX_OPS_INLINE void fill_entries(int64_t n, const T* __restrict cost, double x, const double* __restrict y,
                                    double per_epsilon, T* __restrict entries) {
   for (int64_t j = 0; j < n; ++j) entries[j] = entry(x + y[j], cost[j], per_epsilon);
 }
+YOLOX_OPS_SIMD_LOOP(void, fill_entries,
+                    (int64_t n, const T* cost, double x, const double* y, double per_epsilon, T* entries),
+                    (n, cost, x, y, per_epsilon, entries));
 
 // For a tile of n columns of which `columns` holds what sparse rows put there, unless `keep`: sets their factors; then
 // adds what each of `rows` dense rows holds in the tile, but for its own factor, to sums.
@@ -72,6 +79,10 @@ YOLOX_OPS_INLINE void sweep_tile(int64_t rows, int64_t stride, int64_t n, const 
     sums[i] += static_cast<double>(sum);
   }
 }
+YOLOX_OPS_SIMD_LOOP(void, sweep_tile,
+                    (int64_t rows, int64_t stride, int64_t n, const T* entries, const T* row_factors, const T* demand,
+                     bool keep, T* columns, double* sums),
+                    (rows, stride, n, entries, row_factors, demand, keep, columns, sums));
 
 // What a row of n pairs holds, but for its own factor. Plain code: gathers into a vector take longer than the four
 // sums.
@@ -98,27 +109,7 @@ YOLOX_OPS_INLINE bool window_left(int64_t n, const T* __restrict factors) {
   }
   return left;
 }
-
-#define YOLOX_OPS_SINKHORN(T)                                                                                     \
-  YOLOX_OPS_SIMD void simd_lower_columns(int64_t n, const T* cost, double potential, double per_epsilon,          \
-                                         double* low) {                                                           \
-    lower_columns(n, cost, potential, per_epsilon, low);                                                          \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD double simd_lowest(int64_t n, const T* cost, const double* potential, double per_epsilon) {      \
-    return lowest(n, cost, potential, per_epsilon);                                                               \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD void simd_entries(int64_t n, const T* cost, double x, const double* y, double per_epsilon,       \
-                                   T* entries) {                                                                  \
-    fill_entries(n, cost, x, y, per_epsilon, entries);                                                            \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD void simd_sweep(int64_t rows, int64_t stride, int64_t n, const T* entries, const T* row_factors, \
-                                 const T* demand, bool keep, T* columns, double* sums) {                          \
-    sweep_tile(rows, stride, n, entries, row_factors, demand, keep, columns, sums);                               \
-  }                                                                                                               \
-  YOLOX_OPS_SIMD bool simd_window_left(int64_t n, const T* factors) { return window_left(n, factors); }
-YOLOX_OPS_SINKHORN(float)
-YOLOX_OPS_SINKHORN(double)
-#undef YOLOX_OPS_SINKHORN
+YOLOX_OPS_SIMD_LOOP(bool, window_left, (int64_t n, const T* factors), (n, factors));
 
 }  // namespace
 }  // namespace yolox_ops
