@@ -61,10 +61,12 @@ YOLOX_OPS_INLINE AnchorClass classify_anchor(T x, T y, T reach, const Target<T>&
     const T margin = T(kInnerMargin);
     const bool inner = (x - (gt.cx - half_w) > margin) & (gt.cx + half_w - x > margin) &
                        (y - (gt.cy - half_h) > margin) & (gt.cy + half_h - y > margin);
-    return {center & inner, center & inner};
+    const bool both = center & inner;
+    return {both, both};
   }
   const bool box = (x > gt.cx - half_w) & (x < gt.cx + half_w) & (y > gt.cy - half_h) & (y < gt.cy + half_h);
-  return {center | box, center & box};
+  const bool either = center | box, both = center & box;
+  return {either, both};
 }
 
 // Class cost of score p = sqrt(sigmoid(c) sigmoid(o)), c and o logits. With s = (1 + e^-c)(1 + e^-o) - 1,
@@ -181,7 +183,7 @@ YOLOX_OPS_INLINE int64_t dynamic_k(T sum, int64_t most, bool to_nearest) {
   return k < least ? least : k;
 }
 
-// What stands in an anchor's place for a ground truth before conflicts are settled.
+// What an anchor has instead of a ground truth before conflicts are settled.
 enum Owner : int32_t { kNobody = -1, kSeveral = -2 };
 
 // The order in which pairs are preferred: numbers, then NaN, then +inf, which never matches; the lower cost; the lower
