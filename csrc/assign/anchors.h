@@ -18,8 +18,9 @@ struct Level {
 template <class T>
 class Anchors {
  public:
-  // points [N, 2], strides [N]
-  Anchors(const Tensor& points, const Tensor& strides, const Rule& rule)
+  Anchors(const Tensor& points,   // [N, 2]
+          const Tensor& strides,  // [N]
+          const Rule& rule)
       : x(strides.size(0)), y(strides.size(0)), reach(strides.size(0)) {
     const Tensor dense_points = dense(points, kDtype<T>), dense_strides = dense(strides, kDtype<T>);
     const T* point = dense_points.const_data_ptr<T>();
@@ -50,7 +51,7 @@ class Anchors {
     }
   }
 
-  std::vector<T> x, y, reach;
+  std::vector<T> x, y, reach;  // [N]
 
  private:
   template <class Visit>
@@ -68,16 +69,18 @@ class Anchors {
     if (candidates == Candidates::kAll) return {0, cells};
     const double half = candidates == Candidates::kBoxOrCenter && size / 2 > reach ? size / 2 : reach;
     const double low = (center - half - origin) / stride - 1, high = (center + half - origin) / stride + 2;
-    const auto cell = [cells](double at) {
-      return !(at > 0) ? 0 : at < static_cast<double>(cells) ? static_cast<int64_t>(at) : cells;
+    const auto cell = [cells](double position) {
+      if (!(position > 0)) return int64_t{0};
+      return position < static_cast<double>(cells) ? static_cast<int64_t>(position) : cells;
     };
     return {cell(low), cell(high)};
   }
 
-  // Recognises the levels of a detector's grid. Any anchor off its place makes the whole set a general one.
-  void find_levels(const T* strides) {
+  // Recognises the levels of a detector's grid. One anchor off the grid makes the whole set a general one.
+  void find_levels(const T* strides /* [N] */) {
     const int64_t n = static_cast<int64_t>(x.size());
-    for (int64_t first = 0; first < n;) {
+    int64_t first = 0;
+    while (first < n) {
       int64_t end = first, width = 0;
       while (end < n && strides[end] == strides[first]) ++end;
       while (first + width < end && y[first + width] == y[first]) ++width;
@@ -94,12 +97,12 @@ class Anchors {
   bool holds(const Level<T>& level, int64_t end) const {
     if (!(level.stride > T(0)) || level.width * level.height != end - level.first) return false;
     for (int64_t row = 0; row < level.height; ++row) {
-      const int64_t at = level.first + row * level.width;
+      const int64_t row_first = level.first + row * level.width;
       const T row_y = level.y0 + static_cast<T>(row) * level.stride;
       int misplaced = 0;
       for (int64_t column = 0; column < level.width; ++column) {
-        misplaced |= x[at + column] != level.x0 + static_cast<T>(column) * level.stride;
-        misplaced |= y[at + column] != row_y;
+        misplaced |= x[row_first + column] != level.x0 + static_cast<T>(column) * level.stride;
+        misplaced |= y[row_first + column] != row_y;
       }
       if (misplaced) return false;
     }

@@ -26,12 +26,13 @@ struct Batch {
     const Tensor dense_labels = dense(scene.gt_labels, ScalarType::Long),
                  dense_boxes = dense(scene.gt_boxes, kDtype<T>);
     std::copy_n(dense_labels.const_data_ptr<int64_t>(), B * G, labels.begin());
-    const T* p = dense_boxes.const_data_ptr<T>();
+    const T* boxes = dense_boxes.const_data_ptr<T>();
     targets.reserve(B * G);
     gt_boxes.reserve(B * G);
-    for (int64_t i = 0; i < B * G; ++i, p += 4) {
-      targets.push_back({p[0], p[1], p[2], p[3]});
-      gt_boxes.push_back(load_box(p, Format::kCxcywh, Kind::kIou));
+    for (int64_t i = 0; i < B * G; ++i) {
+      const T* box = boxes + 4 * i;
+      targets.push_back({box[0], box[1], box[2], box[3]});
+      gt_boxes.push_back(load_box(box, Format::kCxcywh, Kind::kIou));
     }
     for (int64_t b = 0; b < B; ++b) check_gts(b);
   }
@@ -49,7 +50,9 @@ struct Batch {
   Rule rule;
   int64_t B, N, C, G;
   bool has_obj;
-  Reader<T> pred_boxes, cls_logits, obj_logits;
+  Reader<T> pred_boxes;  // [B, N, 4]
+  Reader<T> cls_logits;  // [B, N, C]
+  Reader<T> obj_logits;  // [B, N], where has_obj
   Anchors<T> anchors;
   std::vector<int64_t> labels;     // [B, G]
   std::vector<int64_t> counts;     // [B], real ground truths

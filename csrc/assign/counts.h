@@ -10,7 +10,8 @@
 namespace yolox_ops {
 
 // The real ground truths of each of B images, of G rows; rows past them are padding.
-inline std::vector<int64_t> read_counts(const std::optional<Tensor>& num_gts, int64_t B, int64_t G) {
+inline std::vector<int64_t> read_counts(const std::optional<Tensor>& num_gts,  // [B]
+                                        int64_t B, int64_t G) {
   std::vector<int64_t> counts(B, G);
   if (!num_gts) return counts;
   std::copy_n(dense(*num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());

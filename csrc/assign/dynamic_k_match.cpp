@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "assign/counts.h"
+#include "assign/matches.h"
 #include "assign/tensors.h"
 #include "assign/top.h"
 #include "core/parallel.h"
@@ -11,6 +12,15 @@ namespace {
 
 // Ground truths that are worth a thread of their own.
 constexpr int64_t kGrain = 1;
+
+// What is asked, of all images.
+template <class T>
+struct Question {
+  Reader<double> cost;  // [B, G, N]
+  Reader<T> iou;        // [B, G, N]
+  int64_t N, topk;
+  bool to_nearest;
+};
 
 // One thread's memory for the rows of a matrix.
 template <class T>
@@ -24,61 +34,64 @@ struct Scratch {
 // The anchors that each ground truth takes.
 using Picks = std::vector<std::vector<int64_t>>;
 
+// Every ground truth takes its k preferred anchors.
 template <class T>
-void match_image(const Reader<double>& costs, const Reader<T>& overlaps, int64_t b, int64_t gts, int64_t N,
-                 int64_t topk, bool to_nearest, Picks& picks, int64_t* matched_gt, float* matched_iou,
-                 int64_t* num_fg) {
+void take_preferred(const Question<T>& in, int64_t b, int64_t gts, Picks& picks) {
   picks.assign(gts, {});
   parallel_for(0, gts, kGrain, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     for (int64_t g = begin; g < end; ++g) {
-      const double* cost = costs.read_row(b, g, N, scratch.cost_row);
-      const T sum = sum_largest(overlaps.read_row(b, g, N, scratch.iou_row), N, topk, scratch.overlaps);
-      for (const Preference& pair : preferred(cost, N, dynamic_k(sum, N, to_nearest), scratch.costs)) {
-        picks[g].push_back(pair.index);
-      }
+      const double* cost = in.cost.read_row(b, g, in.N, scratch.cost_row);
+      const T sum = sum_largest(in.iou.read_row(b, g, in.N, scratch.iou_row), in.N, in.topk, scratch.overlaps);
+      const int64_t k = dynamic_k(sum, in.N, in.to_nearest);
+      for (const Preference& pair : find_preferred(cost, in.N, k, scratch.costs)) picks[g].push_back(pair.index);
     }
   });
-  std::fill_n(matched_gt, N, kNobody);
-  std::fill_n(matched_iou, N, 0.0f);
-  *num_fg = 0;
+}
+
+// The ground truth of lowest cost for an anchor, over all of the image, whoever took it.
+template <class T>
+int64_t find_cheapest_gt(const Question<T>& in, int64_t b, int64_t gts, int64_t anchor) {
+  Preference best(in.cost.at(b, 0, anchor), 0);
+  for (int64_t g = 1; g < gts; ++g) best = std::min(best, Preference(in.cost.at(b, g, anchor), g));
+  return best.index;
+}
+
+template <class T>
+void match_image(const Question<T>& in, int64_t b, int64_t gts, Picks& picks, const ImageMatches& out) {
+  take_preferred(in, b, gts, picks);
+  out.clear(in.N);
+  int64_t* owner = out.matched_gt;  // a ground truth, kNobody or kSeveral
   for (int64_t g = 0; g < gts; ++g) {
-    for (int64_t j : picks[g]) matched_gt[j] = matched_gt[j] == kNobody ? g : kSeveral;
+    for (int64_t anchor : picks[g]) owner[anchor] = owner[anchor] == kNobody ? g : kSeveral;
   }
-  for (int64_t j = 0; j < N; ++j) {
-    if (matched_gt[j] == kNobody) continue;
-    if (matched_gt[j] == kSeveral) {
-      Preference best(costs.at(b, 0, j), 0);
-      for (int64_t g = 1; g < gts; ++g) best = std::min(best, Preference(costs.at(b, g, j), g));
-      matched_gt[j] = best.index;
-    }
-    const float overlap = static_cast<float>(overlaps.at(b, matched_gt[j], j));
-    matched_iou[j] = overlap == overlap ? overlap : 0.0f;
-    ++*num_fg;
+  for (int64_t anchor = 0; anchor < in.N; ++anchor) {
+    if (owner[anchor] == kNobody) continue;
+    const int64_t gt = owner[anchor] == kSeveral ? find_cheapest_gt(in, b, gts, anchor) : owner[anchor];
+    out.set(anchor, gt, in.iou.at(b, gt, anchor));
   }
 }
 
-std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost, const Tensor& iou,
-                                                   const std::optional<Tensor>& num_gts, int64_t topk,
-                                                   std::string k_rounding) {
+template <class T>
+void match(const Question<T>& in, const std::vector<int64_t>& counts, Matches& matches) {
+  const MatchesByImage out(matches);
+  parallel_items<Picks>(static_cast<int64_t>(counts.size()),
+                        [&](Picks& picks, int64_t b) { match_image(in, b, counts[b], picks, out[b]); });
+}
+
+std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost,                    // [B, G, N]
+                                                   const Tensor& iou,                     // [B, G, N]
+                                                   const std::optional<Tensor>& num_gts,  // [B]
+                                                   int64_t topk, std::string k_rounding) {
   check_match(cost, iou, num_gts, topk);
   const bool to_nearest = parse_rounding(k_rounding);
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
   const std::vector<int64_t> counts = read_counts(num_gts, B, G);
-  Tensor matched_gt = torch::stable::new_empty(cost, {B, N}, ScalarType::Long);
-  Tensor matched_iou = torch::stable::new_empty(cost, {B, N}, ScalarType::Float);
-  Tensor num_fg = torch::stable::new_empty(cost, {B}, ScalarType::Long);
-  int64_t* gts = matched_gt.mutable_data_ptr<int64_t>();
-  float* ious = matched_iou.mutable_data_ptr<float>();
-  int64_t* totals = num_fg.mutable_data_ptr<int64_t>();
-  const auto run = [&](const auto& overlaps) {
-    parallel_items<Picks>(B, [&](Picks& picks, int64_t b) {
-      match_image(Reader<double>(cost), overlaps, b, counts[b], N, topk, to_nearest, picks, gts + b * N, ious + b * N,
-                  totals + b);
-    });
-  };
-  is_float64(iou) ? run(Reader<double>(iou)) : run(Reader<float>(iou));
-  return {matched_gt, matched_iou, num_fg};
+  Matches matches(cost, B, N);
+  dispatch_dtype(iou.scalar_type(), [&]<class T>() {
+    match(Question<T>{Reader<double>(cost), Reader<T>(iou), N, topk, to_nearest}, counts, matches);
+  });
+  return matches.tensors();
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <span>
 
 #include "assign/batch.h"
 #include "assign/scores.h"
@@ -15,43 +16,46 @@ namespace {
 constexpr int64_t kCandidateGrain = 256;
 // Candidates between the one whose scores are computed and the one whose logits are fetched from memory.
 constexpr int64_t kAhead = 4;
+// Marks that are looked at together.
+constexpr int64_t kMarks = sizeof(uint64_t);
+
+inline bool any_marked(const uint8_t* marks /* [kMarks] */) {
+  uint64_t together;
+  std::memcpy(&together, marks, sizeof together);
+  return together != 0;
+}
 
 template <class T>
 class Image {
  public:
   // Reuses the memory of the image before.
-  void prepare(const Batch<T>& s, int64_t b) {
-    batch = &s;
+  void prepare(const Batch<T>& batch_of_image, int64_t b) {
+    batch = &batch_of_image;
     index = b;
-    gts = s.counts[b];
-    find_candidates();
+    gts = batch->counts[b];
+    mark_candidates();
+    number_candidates();
     boxes.resize(size());
     scores.resize(size());
     parallel_for(0, size(), kCandidateGrain, [&](int64_t begin, int64_t end) {
       std::vector<T> scratch;
-      for (int64_t i = begin; i < end; ++i) {
-        boxes.set(i, load_box(s.pred_boxes.read_row(b, anchor[i], 4, scratch), Format::kCxcywh, Kind::kIou));
-      }
-      if (s.has_obj) {
-        std::vector<T> logits(end - begin);
-        s.obj_logits.gather(b, &anchor[begin], end - begin, 0, logits.data());
-        simd_compute_objectness(end - begin, logits.data(), &scores.obj_exp[begin], &scores.obj_softplus[begin]);
-      }
-      for (int64_t i = begin; i < end; ++i) {
-        if (i + kAhead < end) s.cls_logits.prefetch(b, anchor[i + kAhead], s.C);
-        const T* logits = s.cls_logits.read_row(b, anchor[i], s.C, scratch);
-        scores.negatives[i] = simd_sum_negatives(logits, s.C, scores.obj_exp[i], s.without_obj());
-      }
+      load_boxes(begin, end, scratch);
+      if (batch->has_obj) score_objectness(begin, end, scratch);
+      score_classes(begin, end, scratch);
     });
   }
 
   int64_t size() const { return static_cast<int64_t>(anchor.size()); }
   const Box<T>& gt_box(int64_t g) const { return batch->gt_boxes[index * batch->G + g]; }
   const Target<T>& target(int64_t g) const { return batch->targets[index * batch->G + g]; }
-
   int64_t label(int64_t g) const { return batch->labels[index * batch->G + g]; }
 
-  // Lays pair (g, candidate) at `slot`.
+  // The candidates that pay no penalty for ground truth g, ascending.
+  std::span<const int32_t> inside_of(int64_t g) const {
+    return {inside.data() + inside_begin[g], inside.data() + inside_begin[g + 1]};
+  }
+
+  // Lays pair (g, candidate) in `slot`.
   void gather(Pairs<T>& pairs, int64_t slot, int64_t g, int64_t candidate) const {
     pairs.overlap[slot] = iou(gt_box(g), boxes.view()[candidate]);
     pairs.logit[slot] = batch->logit(index, anchor[candidate], label(g));
@@ -60,17 +64,18 @@ class Image {
     pairs.scores.obj_softplus[slot] = scores.obj_softplus[candidate];
   }
 
-  // Costs of the first n slots, without penalty.
-  void cost(Pairs<T>& pairs, int64_t n) const { cost(pairs, n, pairs.scores); }
+  // Sets the costs of the first n slots, without penalty.
+  void cost_slots(Pairs<T>& pairs, int64_t n) const { cost_pairs(pairs, n, pairs.scores); }
 
-  // Overlaps and costs of ground truth g with all candidates, each at its own number, without penalty.
+  // Sets overlaps and costs of ground truth g with all candidates, in slots of the candidates' numbers, without
+  // penalty.
   void cost_row(Pairs<T>& pairs, int64_t g) const {
     pairs.overlap.resize(size());
     pairs.logit.resize(size());
     pairs.cost.resize(size());
     simd_compute_overlaps(gt_box(g), boxes.view(), size(), pairs.overlap.data());
     batch->cls_logits.gather(index, anchor.data(), size(), label(g), pairs.logit.data());
-    cost(pairs, size(), scores);
+    cost_pairs(pairs, size(), scores);
   }
 
   const Batch<T>* batch = nullptr;
@@ -82,13 +87,14 @@ class Image {
   Scores<T> scores;
 
  private:
-  void cost(Pairs<T>& pairs, int64_t n, const Scores<T>& of) const {
+  void cost_pairs(Pairs<T>& pairs, int64_t n, const Scores<T>& of) const {
     simd_compute_costs(n, pairs.overlap.data(), pairs.logit.data(), of.negatives.data(), of.obj_exp.data(),
                        of.obj_softplus.data(), batch->without_obj(), batch->rule, pairs.cost.data());
   }
 
-  void find_candidates() {
-    marks_.assign((batch->N + 7) / 8 * 8, 0);
+  // Marks the anchors that are candidates because of some ground truth, and lists those inside each.
+  void mark_candidates() {
+    marks_.assign((batch->N + kMarks - 1) / kMarks * kMarks, 0);
     inside.clear();
     inside_begin.assign(1, 0);
     for (int64_t g = 0; g < gts; ++g) {
@@ -98,23 +104,50 @@ class Image {
       });
       inside_begin.push_back(static_cast<int64_t>(inside.size()));
     }
+  }
+
+  // From here on candidates go by their numbers and no more by their anchors. They are few, so that most marks are
+  // passed over eight at a time.
+  void number_candidates() {
     anchor.clear();
-    position_.resize(batch->N);
-    for (int64_t j = 0; j < batch->N; ++j) {
-      uint64_t eight;  // candidates are few: look at eight marks at once
-      std::memcpy(&eight, &marks_[j / 8 * 8], sizeof eight);
-      if (eight == 0) {
-        j |= 7;
-      } else if (marks_[j]) {
-        position_[j] = static_cast<int32_t>(anchor.size());
+    number_.resize(marks_.size());
+    for (size_t first = 0; first < marks_.size(); first += kMarks) {
+      if (!any_marked(&marks_[first])) continue;
+      for (size_t j = first; j < first + kMarks; ++j) {
+        if (!marks_[j]) continue;
+        number_[j] = static_cast<int32_t>(anchor.size());
         anchor.push_back(static_cast<int32_t>(j));
       }
     }
-    for (int32_t& j : inside) j = position_[j];
+    for (int32_t& j : inside) j = number_[j];
   }
 
-  std::vector<uint8_t> marks_;
-  std::vector<int32_t> position_;
+  void load_boxes(int64_t begin, int64_t end, std::vector<T>& scratch) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* box = batch->pred_boxes.read_row(index, anchor[i], 4, scratch);
+      boxes.set(i, load_box(box, Format::kCxcywh, Kind::kIou));
+    }
+  }
+
+  void score_objectness(int64_t begin, int64_t end, std::vector<T>& logits) {
+    logits.resize(end - begin);
+    batch->obj_logits.gather(index, &anchor[begin], end - begin, 0, logits.data());
+    simd_compute_objectness(end - begin, logits.data(), &scores.obj_exp[begin], &scores.obj_softplus[begin]);
+  }
+
+  void score_classes(int64_t begin, int64_t end, std::vector<T>& scratch) {
+    const Reader<T>& cls_logits = batch->cls_logits;
+    const int64_t C = batch->C;
+    const T without_obj = batch->without_obj();
+    for (int64_t i = begin; i < end; ++i) {
+      if (i + kAhead < end) cls_logits.prefetch(index, anchor[i + kAhead], C);
+      const T* logits = cls_logits.read_row(index, anchor[i], C, scratch);
+      scores.negatives[i] = simd_sum_negatives(logits, C, scores.obj_exp[i], without_obj);
+    }
+  }
+
+  std::vector<uint8_t> marks_;   // of all anchors, and zeros up to a multiple of kMarks
+  std::vector<int32_t> number_;  // of the candidates among all anchors
 };
 
 }  // namespace

@@ -9,8 +9,10 @@ namespace {
 
 // e^-o and log(1 + e^-o) of n objectness logits.
 template <class T>
-YOLOX_OPS_INLINE void compute_objectness(int64_t n, const T* __restrict logits, T* __restrict exps,
-                                         T* __restrict softplus) {
+YOLOX_OPS_INLINE void compute_objectness(int64_t n,
+                                         const T* __restrict logits,  // [n]
+                                         T* __restrict exps,          // [n]
+                                         T* __restrict softplus) {    // [n]
   for (int64_t i = 0; i < n; ++i) {
     const Objectness<T> obj = objectness(logits[i]);
     exps[i] = obj.exp;

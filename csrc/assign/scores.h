@@ -11,7 +11,8 @@ namespace {
 
 // Sum over classes of -log(1 - p).
 template <class T>
-YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classes, T obj_exp, T without_obj) {
+YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits,  // [classes]
+                                      int64_t classes, T obj_exp, T without_obj) {
   double total = 0;
   for (int64_t chunk = 0; chunk < classes; chunk += kSums * kFactors) {
     const int64_t end = chunk + kSums * kFactors < classes ? chunk + kSums * kFactors : classes;
@@ -22,9 +23,8 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classe
       poison[lane] = T(0);
       exponent[lane] = 0;
     }
-    int64_t c = chunk;
     T tail[kSums];
-    while (c < end) {
+    for (int64_t c = chunk; c < end; c += kSums) {
       const T* __restrict block = logits + c;
       if (end - c < kSums) {
         for (int64_t lane = 0; lane < kSums; ++lane) tail[lane] = lane < end - c ? block[lane] : T(kNoClass);
@@ -33,7 +33,6 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits, int64_t classe
       for (int64_t lane = 0; lane < kSums; ++lane) {
         multiply_class(block[lane], obj_exp, without_obj, over[lane], under[lane], exponent[lane], poison[lane]);
       }
-      c += kSums;
     }
     T sums[kSums];
     for (int64_t lane = 0; lane < kSums; ++lane) {
@@ -74,11 +73,16 @@ struct Pairs {
   }
 };
 
+// Costs of n pairs, without penalty.
 template <class T>
-YOLOX_OPS_INLINE void compute_costs(int64_t n, const T* __restrict overlap, const T* __restrict logit,
-                                    const double* __restrict negatives, const T* __restrict obj_exp,
-                                    const T* __restrict obj_softplus, T without_obj, const Rule rule,
-                                    T* __restrict cost) {
+YOLOX_OPS_INLINE void compute_costs(int64_t n,
+                                    const T* __restrict overlap,         // [n]
+                                    const T* __restrict logit,           // [n], of the ground truth's class
+                                    const double* __restrict negatives,  // [n]
+                                    const T* __restrict obj_exp,         // [n]
+                                    const T* __restrict obj_softplus,    // [n]
+                                    T without_obj, const Rule rule,
+                                    T* __restrict cost) {  // [n]
   for (int64_t i = 0; i < n; ++i) {
     cost[i] = pair_cost(overlap[i], logit[i], Score<T>{negatives[i], {obj_exp[i], obj_softplus[i]}}, without_obj, rule);
   }

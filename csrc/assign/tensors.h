@@ -3,13 +3,17 @@
 
 #include <limits>
 #include <optional>
+#include <string>
+#include <tuple>
 
 #include "assign/rule.h"
 #include "core/guards.h"
 
 namespace yolox_ops {
 
-inline void check_counts(const std::optional<Tensor>& num_gts, const Tensor& first, const char* first_name) {
+inline void check_counts(const std::optional<Tensor>& num_gts,  // [B]
+                         const Tensor& first,                   // [B, ...]
+                         const char* first_name) {
   if (!num_gts) return;
   check_shape(*num_gts, "num_gts", "[B]", {first.size(0)});
   check_integer(*num_gts, "num_gts");
@@ -60,8 +64,29 @@ struct Scene {
   }
 };
 
+// What dynamic_k_match, simota and ota return.
+struct Matches {
+  // On the device of `like`, not yet written.
+  Matches(const Tensor& like, int64_t B, int64_t N)
+      : matched_gt(torch::stable::new_empty(like, {B, N}, ScalarType::Long)),
+        matched_iou(torch::stable::new_empty(like, {B, N}, ScalarType::Float)),
+        num_fg(torch::stable::new_empty(like, {B}, ScalarType::Long)) {}
+
+  explicit Matches(const Scene& scene)
+      : Matches(scene.pred_boxes, scene.pred_boxes.size(0), scene.pred_boxes.size(1)) {}
+
+  std::tuple<Tensor, Tensor, Tensor> tensors() const { return {matched_gt, matched_iou, num_fg}; }
+
+  Tensor matched_gt;   // [B, N], int64
+  Tensor matched_iou;  // [B, N], float32
+  Tensor num_fg;       // [B], int64
+};
+
 // The guards of dynamic_k_match.
-inline void check_match(const Tensor& cost, const Tensor& iou, const std::optional<Tensor>& num_gts, int64_t topk) {
+inline void check_match(const Tensor& cost,                    // [B, G, N]
+                        const Tensor& iou,                     // [B, G, N]
+                        const std::optional<Tensor>& num_gts,  // [B]
+                        int64_t topk) {
   check_shape(cost, "cost", "[B, G, N]", {-1, -1, -1});
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
   check_shape(iou, "iou", "[B, G, N]", {B, G, N});

@@ -17,17 +17,20 @@ namespace {
 // Values looked at together.
 constexpr int64_t kTopBlock = 32;
 
+// Whether one of the values is over the limit.
 template <class T>
-YOLOX_OPS_INLINE bool any_over(const T* values, int64_t n, T limit) {
+YOLOX_OPS_INLINE bool any_over(const T* values,  // [n]
+                               int64_t n, T limit) {
   int found = 0;
   for (int64_t i = 0; i < n; ++i) found |= values[i] > limit;
   return found;
 }
 YOLOX_OPS_SIMD_LOOP(bool, any_over, (const T* values, int64_t n, T limit), (values, n, limit));
 
-// Under the limit, or NaN.
+// Whether one is under the limit, or NaN.
 template <class T>
-YOLOX_OPS_INLINE bool any_not_from(const T* values, int64_t n, T limit) {
+YOLOX_OPS_INLINE bool any_not_from(const T* values,  // [n]
+                                   int64_t n, T limit) {
   int found = 0;
   for (int64_t i = 0; i < n; ++i) found |= !(values[i] >= limit);
   return found;
@@ -69,7 +72,8 @@ class Leaders {
 
 // Sum of the q largest overlaps, the largest first. Zeros and NaN add nothing.
 template <class T>
-T sum_largest(const T* overlaps, int64_t n, int64_t q, Leaders<T, std::greater<T>>& top) {
+T sum_largest(const T* overlaps,  // [n]
+              int64_t n, int64_t q, Leaders<T, std::greater<T>>& top) {
   top.start(std::min(q, n));
   T limit = T(0);
   for (int64_t first = 0; first < n; first += kTopBlock) {
@@ -84,8 +88,9 @@ T sum_largest(const T* overlaps, int64_t n, int64_t q, Leaders<T, std::greater<T
 }
 
 // The k preferred of n costs, or all that can be had, best first; +inf cannot.
-inline const std::vector<Preference>& preferred(const double* costs, int64_t n, int64_t k,
-                                                Leaders<Preference, std::less<Preference>>& top) {
+inline const std::vector<Preference>& find_preferred(const double* costs,  // [n]
+                                                     int64_t n, int64_t k,
+                                                     Leaders<Preference, std::less<Preference>>& top) {
   top.start(std::min(k, n));
   double limit = std::numeric_limits<double>::infinity();
   for (int64_t first = 0; k > 0 && first < n; first += kTopBlock) {
