@@ -27,8 +27,8 @@ inline std::string shape_text(const Tensor& t) {
 // `shape` is how the docstring writes it, as in "[B, N, 4]"; a negative size fits any.
 inline void check_shape(const Tensor& t, const char* name, const char* shape, std::initializer_list<int64_t> sizes) {
   bool fits = t.dim() == static_cast<int64_t>(sizes.size());
-  int64_t i = 0;
-  for (int64_t size : sizes) fits = fits && (size < 0 || t.size(i) == size), ++i;
+  const int64_t* size = sizes.begin();
+  for (int64_t i = 0; fits && i < t.dim(); ++i) fits = size[i] < 0 || t.size(i) == size[i];
   if (!fits) check(false, name, " must be ", shape, ", got ", shape_text(t));  // a text takes microseconds
 }
 
