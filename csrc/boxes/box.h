@@ -48,14 +48,14 @@ YOLOX_OPS_INLINE void set_angle(Box<T>& box) {
 }
 
 template <class T>
-YOLOX_OPS_INLINE Box<T> load_box(const T* p, Format format, Kind kind) {
+YOLOX_OPS_INLINE Box<T> load_box(const T* p,  // [4]
+                                 Format format, Kind kind) {
   Box<T> box = make_box<T>(format, p[0], p[1], p[2], p[3]);
   if (kind == Kind::kCiou) set_angle(box);
   return box;
 }
 
-// The smallest box around two, without area. The hull of no box is empty. What is NaN in `a` does not
-// count.
+// The smallest box around two, without area. The hull of no box is empty. What is NaN in `a` does not count.
 struct HullOf {
   template <class T>
   YOLOX_OPS_INLINE Box<T> operator()(const Box<T>& a, const Box<T>& b) const {

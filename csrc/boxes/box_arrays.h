@@ -8,7 +8,7 @@
 
 namespace yolox_ops {
 
-// Where the members of many boxes lie, one array per member.
+// Where the members of n boxes lie, [n] each.
 template <class T>
 struct BoxView {
   const T* __restrict x1, * __restrict y1, * __restrict x2, * __restrict y2, * __restrict area, * __restrict angle;
@@ -27,9 +27,10 @@ struct CentreView {
   }
 };
 
-// `boxes` is one of these views.
+// The IoUs of `gt` with n boxes, which are one of these views.
 template <class T, class Boxes>
-YOLOX_OPS_INLINE void compute_overlaps(const Box<T> gt, const Boxes boxes, int64_t n, T* __restrict out) {
+YOLOX_OPS_INLINE void compute_overlaps(const Box<T> gt, const Boxes boxes, int64_t n,
+                                       T* __restrict out) {  // [n]
   for (int64_t i = 0; i < n; ++i) out[i] = iou(gt, boxes[i]);
 }
 

@@ -44,7 +44,8 @@ struct Lead {
 };
 
 template <class T>
-YOLOX_OPS_INLINE Lead<T> lead_of(const Word<T>* rank, const Word<T>* index) {
+YOLOX_OPS_INLINE Lead<T> lead_of(const Word<T>* rank,     // [kFan]
+                                 const Word<T>* index) {  // [kFan]
   Word<T> top = kGone<T>, first = std::numeric_limits<Word<T>>::max(), tied[kFan];
 #pragma GCC unroll 1
   for (int64_t i = 0; i < kFan; ++i) top = larger(top, rank[i]);
@@ -132,10 +133,12 @@ struct alignas(64) Node {
     index[i] = lead.index;
   }
 
-  YOLOX_OPS_INLINE void set_sum(int64_t i, const T* score) {
+  YOLOX_OPS_INLINE void set_sum(int64_t i, const T* score /* [kFan] */) {
     sum[i] = count[i] = 0;
     for (int64_t k = 0; k < kFan; ++k) {
-      if (score[k] == score[k]) sum[i] += score[k], count[i] += 1;
+      if (score[k] != score[k]) continue;
+      sum[i] += score[k];
+      count[i] += 1;
     }
   }
 
@@ -153,10 +156,14 @@ struct alignas(64) Node {
 
 // The lead of all.
 template <class T>
-YOLOX_OPS_INLINE Lead<T> lead_of(const Node<T>* nodes, int64_t n) {
+YOLOX_OPS_INLINE Lead<T> lead_of(const Node<T>* nodes,  // [n]
+                                 int64_t n) {
   Word<T> rank[kFan], index[kFan];
 #pragma GCC unroll 1
-  for (int64_t i = 0; i < kFan; ++i) rank[i] = kGone<T>, index[i] = 0;
+  for (int64_t i = 0; i < kFan; ++i) {
+    rank[i] = kGone<T>;
+    index[i] = 0;
+  }
   for (int64_t k = 0; k < n; ++k) {
     const Node<T>& node = nodes[k];
 #pragma GCC unroll 1

@@ -19,10 +19,22 @@ constexpr int64_t kBlock = 16;
 // So many boxes are put in spatial order first, which makes hulls small; fewer are sooner looked at.
 constexpr int64_t kCrowd = 1024;
 
-// Sum of the q largest overlaps of `gt` with boxes, the largest first; `top` holds q values.
+// `top` falls. An overlap larger than its last goes where it belongs, and the last drops out.
+template <class T>
+YOLOX_OPS_INLINE void insert_overlap(T overlap,
+                                     T* top,  // [q]
+                                     int64_t q) {
+  int64_t rank = q - 1;
+  for (; rank > 0 && top[rank - 1] < overlap; --rank) top[rank] = top[rank - 1];
+  top[rank] = overlap;
+}
+
+// Sum of the q largest overlaps of `gt` with boxes, the largest first. Hull i is that of block i.
 template <class T>
 YOLOX_OPS_INLINE T sum_largest_overlaps(const Box<T> gt, const BoxView<T> boxes, const BoxView<T> hulls,
-                                        int64_t hull_count, T* top, int64_t q) {
+                                        int64_t hull_count,
+                                        T* top,  // [q]
+                                        int64_t q) {
   std::fill_n(top, q, T(0));
   for (int64_t first = 0; first < hull_count; first += kBlock) {
     uint32_t meeting = 0;
@@ -33,19 +45,16 @@ YOLOX_OPS_INLINE T sum_largest_overlaps(const Box<T> gt, const BoxView<T> boxes,
       meeting |= static_cast<uint32_t>(meets) << i;
     }
     for (; meeting; meeting &= meeting - 1) {
-      const int64_t at = (first + std::countr_zero(meeting)) * kBlock;
+      const int64_t block = (first + std::countr_zero(meeting)) * kBlock;
       T overlap[kBlock];
       int hit = 0;
 #pragma GCC unroll 1
       for (int64_t i = 0; i < kBlock; ++i) {
-        overlap[i] = iou(gt, boxes[at + i]);
+        overlap[i] = iou(gt, boxes[block + i]);
         hit |= overlap[i] > top[q - 1];
       }
       for (int64_t i = 0; hit && i < kBlock; ++i) {
-        if (!(overlap[i] > top[q - 1])) continue;
-        int64_t place = q - 1;
-        for (; place > 0 && top[place - 1] < overlap[i]; --place) top[place] = top[place - 1];
-        top[place] = overlap[i];
+        if (overlap[i] > top[q - 1]) insert_overlap(overlap[i], top, q);
       }
     }
   }
@@ -80,7 +89,9 @@ class BoxPool {
   }
 
   // As above. NaN and what overlaps nothing add nothing.
-  T sum_largest_overlaps(const Box<T>& gt, T* top, int64_t q) const {
+  T sum_largest_overlaps(const Box<T>& gt,
+                         T* top,  // [q]
+                         int64_t q) const {
     return simd_sum_largest_overlaps(gt, boxes_.view(), hulls_.view(), hulls_.size(), top, q);
   }
 

@@ -13,7 +13,9 @@ struct BoxSets {
   ScalarType dtype;
 };
 
-inline BoxSets dense_sets(const Tensor& boxes1, const Tensor& boxes2, const std::string& fmt, const std::string& kind) {
+inline BoxSets dense_sets(const Tensor& boxes1,  // [..., 4]
+                          const Tensor& boxes2,  // [..., 4]
+                          const std::string& fmt, const std::string& kind) {
   check_floating(boxes1, "boxes1");
   check_floating(boxes2, "boxes2");
   check_same_device(boxes2, "boxes2", boxes1, "boxes1");
@@ -23,15 +25,17 @@ inline BoxSets dense_sets(const Tensor& boxes1, const Tensor& boxes2, const std:
   return {dense(boxes1, dtype), dense(boxes2, dtype), format, measure, dtype};
 }
 
-inline BoxSets pairwise_sets(const Tensor& boxes1, const Tensor& boxes2, const std::string& fmt,
-                             const std::string& kind) {
+inline BoxSets pairwise_sets(const Tensor& boxes1,  // [B, M, 4]
+                             const Tensor& boxes2,  // [B, N, 4]
+                             const std::string& fmt, const std::string& kind) {
   check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
   check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.size(0), -1, 4});
   return dense_sets(boxes1, boxes2, fmt, kind);
 }
 
-inline BoxSets aligned_sets(const Tensor& boxes1, const Tensor& boxes2, const std::string& fmt,
-                            const std::string& kind) {
+inline BoxSets aligned_sets(const Tensor& boxes1,  // [N, 4]
+                            const Tensor& boxes2,  // [N, 4]
+                            const std::string& fmt, const std::string& kind) {
   check_shape(boxes1, "boxes1", "[N, 4]", {-1, 4});
   check_shape(boxes2, "boxes2", "[N, 4]", {boxes1.size(0), 4});
   return dense_sets(boxes1, boxes2, fmt, kind);

@@ -16,7 +16,7 @@ class BoxTree {
       : blocks_(std::make_unique_for_overwrite<Block<T>[]>((boxes + kFan - 1) / kFan)),
         nodes_(std::make_unique_for_overwrite<Node<T>[]>(boxes / (kFan * kFan) + 1)),
         tops_(std::make_unique_for_overwrite<Node<T>[]>(boxes / (kFan * kFan * kFan) + 1)),
-        place_(std::make_unique_for_overwrite<int32_t[]>(boxes)) {}
+        slot_(std::make_unique_for_overwrite<int32_t[]>(boxes)) {}
 
   YOLOX_OPS_INLINE void clear() { size_ = 0; }
 
@@ -26,7 +26,7 @@ class BoxTree {
     if (size_ % (kFan * kFan) == 0) nodes_[n].clear();
     if (size_ % (kFan * kFan * kFan) == 0) tops_[t].clear();
     blocks_[b].set(lane, box, score, index);
-    place_[index] = static_cast<int32_t>(size_++);
+    slot_[index] = static_cast<int32_t>(size_++);
     if (!can_overlap(box)) return;
     nodes_[n].stretch(b % kFan, box);
     tops_[t].stretch(n % kFan, box);
@@ -59,22 +59,28 @@ class BoxTree {
 
   // Removes a box and returns it; lead() knows of it after decay().
   YOLOX_OPS_INLINE Box<T> take(Word<T> index) {
-    const int64_t at = place_[index];
-    Block<T>& block = blocks_[at / kFan];
-    block.score[at % kFan] = kNaN<T>;
-    taken_ = at / kFan;
-    return block.box(at % kFan);
+    const int64_t slot = slot_[index];
+    Block<T>& block = blocks_[slot / kFan];
+    block.score[slot % kFan] = kNaN<T>;
+    taken_block_ = slot / kFan;
+    return block.box(slot % kFan);
   }
 
   // The mean of the scores that remain.
   YOLOX_OPS_INLINE T mean_score() {
-    refresh(taken_);
+    refresh(taken_block_);
     double sums[kFan] = {}, counts[kFan] = {}, sum = 0, count = 0;
     for (int64_t n = 0; n < node_count(); ++n) {
 #pragma GCC unroll 1
-      for (int64_t i = 0; i < kFan; ++i) sums[i] += nodes_[n].sum[i], counts[i] += nodes_[n].count[i];
+      for (int64_t i = 0; i < kFan; ++i) {
+        sums[i] += nodes_[n].sum[i];
+        counts[i] += nodes_[n].count[i];
+      }
     }
-    for (int64_t i = 0; i < kFan; ++i) sum += sums[i], count += counts[i];
+    for (int64_t i = 0; i < kFan; ++i) {
+      sum += sums[i];
+      count += counts[i];
+    }
     return static_cast<T>(sum / count);
   }
 
@@ -86,7 +92,7 @@ class BoxTree {
       return;
     }
     for (int64_t t = 0; t < top_count(); ++t) {
-      for (uint32_t nodes = meeting(tops_[t], t, taken_ / kFan, chosen); nodes; nodes &= nodes - 1) {
+      for (uint32_t nodes = meeting(tops_[t], t, taken_block_ / kFan, chosen); nodes; nodes &= nodes - 1) {
         const int64_t n = t * kFan + std::countr_zero(nodes);
         if (decay_node(n, chosen, limit, floor, weight)) refresh_top(n);
       }
@@ -105,18 +111,19 @@ class BoxTree {
   template <class Weight>
   YOLOX_OPS_INLINE bool decay_node(int64_t n, const Box<T>& chosen, T limit, T floor, const Weight& weight) {
     bool changed = false;
-    for (uint32_t bits = meeting(nodes_[n], n, taken_, chosen); bits; bits &= bits - 1) {
+    for (uint32_t bits = meeting(nodes_[n], n, taken_block_, chosen); bits; bits &= bits - 1) {
       const int64_t b = n * kFan + std::countr_zero(bits);
-      if (!blocks_[b].decay(chosen, limit, floor, weight) && b != taken_) continue;
+      if (!blocks_[b].decay(chosen, limit, floor, weight) && b != taken_block_) continue;
       refresh(b);
       changed = true;
     }
     return changed;
   }
 
-  // A bit for each child of a node that the box meets, and for the child numbered `own`.
-  static YOLOX_OPS_INLINE uint32_t meeting(const Node<T>& node, int64_t number, int64_t own, const Box<T>& box) {
-    return node.meeting(box) | (own / kFan == number ? 1u << own % kFan : 0);
+  // A bit for each child of node `number` that the box meets, and for child `taken`, counted over all nodes: where the
+  // box itself was taken from.
+  static YOLOX_OPS_INLINE uint32_t meeting(const Node<T>& node, int64_t number, int64_t taken, const Box<T>& box) {
+    return node.meeting(box) | (taken / kFan == number ? 1u << taken % kFan : 0);
   }
 
   YOLOX_OPS_INLINE void refresh(int64_t b) {
@@ -131,8 +138,8 @@ class BoxTree {
 
   std::unique_ptr<Block<T>[]> blocks_;
   std::unique_ptr<Node<T>[]> nodes_, tops_;
-  std::unique_ptr<int32_t[]> place_;  // where the box of an index lies
-  int64_t size_ = 0, taken_ = 0;
+  std::unique_ptr<int32_t[]> slot_;  // of the box of an index
+  int64_t size_ = 0, taken_block_ = 0;
   bool with_sums_ = false;
 };
 

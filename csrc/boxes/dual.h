@@ -66,7 +66,8 @@ YOLOX_OPS_INLINE Dual<T, N> detached(const Dual<T, N>& a) {
 
 // A box whose four numbers are the variables first .. first + 3.
 template <class T, int N>
-YOLOX_OPS_INLINE Box<Dual<T, N>> variable_box(const T* p, int first, Format format, Kind kind) {
+YOLOX_OPS_INLINE Box<Dual<T, N>> variable_box(const T* p,  // [4]
+                                              int first, Format format, Kind kind) {
   using D = Dual<T, N>;
   Box<D> box = make_box<D>(format, D::variable(p[0], first), D::variable(p[1], first + 1), D::variable(p[2], first + 2),
                            D::variable(p[3], first + 3));
@@ -83,8 +84,8 @@ YOLOX_OPS_INLINE Box<D> fixed_box(const Box<T>& b) {
 // similarity as a function of its first box or of its second. The order matters where two corners are equal: both
 // gradients then follow the same choice between them.
 template <Kind kind, bool first, class D>
-YOLOX_OPS_INLINE D similarity_by(const Box<D>& own, const Box<D>& other) {
-  return first ? similarity<kind>(own, other) : similarity<kind>(other, own);
+YOLOX_OPS_INLINE D similarity_by(const Box<D>& box, const Box<D>& other) {
+  return first ? similarity<kind>(box, other) : similarity<kind>(other, box);
 }
 
 }  // namespace yolox_ops

@@ -7,7 +7,9 @@
 namespace yolox_ops {
 namespace {
 
-Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
+Tensor pairwise_iou(const Tensor& boxes1,  // [B, M, 4]
+                    const Tensor& boxes2,  // [B, N, 4]
+                    std::string fmt, std::string kind) {
   const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
   Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, in.dtype);
   if (out.numel() == 0) return out;
@@ -18,14 +20,17 @@ Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt,
   return out;
 }
 
-// Gradient of sum(grad * similarity) by `own`, [B, M, 4]; grad is read as [B, M, N] through its strides.
+// Gradient of sum(grad * similarity) by `boxes`.
 template <bool first, class T>
-void backward(const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3], Format format,
-              Kind kind, Tensor& out) {
+void backward(const Tensor& boxes,   // [B, M, 4]
+              const Tensor& others,  // [B, N, 4]
+              const T* grad,         // [B, M, N] by `stride`
+              const int64_t (&stride)[3], Format format, Kind kind,
+              Tensor& out) {  // [B, M, 4]
   using D = Dual<T, 4>;
-  const int64_t B = own.size(0), M = own.size(1), N = other.size(1);
-  const T* p = own.const_data_ptr<T>();
-  const T* q = other.const_data_ptr<T>();
+  const int64_t B = boxes.size(0), M = boxes.size(1), N = others.size(1);
+  const T* p = boxes.const_data_ptr<T>();
+  const T* q = others.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
   dispatch_kind(kind, [&]<Kind k>() {
     parallel_for(0, B * M, kPairs / (N + 1) + 1, [&](int64_t begin, int64_t end) {
@@ -36,8 +41,8 @@ void backward(const Tensor& own, const Tensor& other, const T* grad, const int64
         for (int64_t j = 0; j < N; ++j) {
           const T g = grad[b * stride[0] + i * stride[1] + j * stride[2]];
           if (g == T(0)) continue;
-          const Box<T> fixed = load_box(q + (b * N + j) * 4, format, kind);
-          const D value = similarity_by<k, first>(box, fixed_box<D>(fixed));
+          const Box<T> other = load_box(q + (b * N + j) * 4, format, kind);
+          const D value = similarity_by<k, first>(box, fixed_box<D>(other));
           for (int m = 0; m < 4; ++m) sum[m] += g * value.partial[m];
         }
         for (int m = 0; m < 4; ++m) result[row * 4 + m] = sum[m];
@@ -46,7 +51,9 @@ void backward(const Tensor& own, const Tensor& other, const T* grad, const int64
   });
 }
 
-std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
+std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad,    // [B, M, N]
+                                                 const Tensor& boxes1,  // [B, M, 4]
+                                                 const Tensor& boxes2,  // [B, N, 4]
                                                  std::string fmt, std::string kind) {
   const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
   check_gradient(grad, in, "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
