@@ -6,18 +6,20 @@
 namespace yolox_ops {
 namespace {
 
-std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tensor> labels,
+std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes,           // [B, N, 4]
+                                            const Tensor& scores,          // [B, N]
+                                            std::optional<Tensor> labels,  // [B, N]
                                             std::string method, double sigma, double iou_threshold,
                                             double score_threshold, int64_t max_detections, std::string fmt) {
   NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections});
   if (call.B == 0) return {call.indices, call.decayed, call.counts};
   dispatch_dtype(call.dtype, [&]<class T>() {
-    select(TorchThreads(),
-           NmsArrays<T>{call.B, call.N, call.K, call.boxes.const_data_ptr<T>(), call.scores.const_data_ptr<T>(),
-                        call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr,
-                        call.indices.mutable_data_ptr<int64_t>(), call.decayed.mutable_data_ptr<T>(),
-                        call.counts.mutable_data_ptr<int64_t>()},
-           call.options);
+    run_soft_nms(TorchThreads(),
+                 NmsArrays<T>{call.B, call.N, call.K, call.boxes.const_data_ptr<T>(), call.scores.const_data_ptr<T>(),
+                              call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr,
+                              call.indices.mutable_data_ptr<int64_t>(), call.decayed.mutable_data_ptr<T>(),
+                              call.counts.mutable_data_ptr<int64_t>()},
+                 call.options);
   });
   return {call.indices, call.decayed, call.counts};
 }

@@ -10,10 +10,15 @@ namespace yolox_ops {
 
 // Inputs made dense, and the outputs.
 struct NmsCall {
-  NmsCall(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& labels_, const NmsOptions& options_)
+  NmsCall(const Tensor& boxes_,                  // [B, N, 4]
+          const Tensor& scores_,                 // [B, N]
+          const std::optional<Tensor>& labels_,  // [B, N]
+          const NmsOptions& options_)
       : options(options_), boxes(boxes_), scores(scores_), indices(boxes_), decayed(boxes_), counts(boxes_) {
     check_shape(boxes, "boxes", "[B, N, 4]", {-1, -1, 4});
-    B = boxes.size(0), N = boxes.size(1), K = options.most(N);
+    B = boxes.size(0);
+    N = boxes.size(1);
+    K = options.most(N);
     check_shape(scores, "scores", "[B, N]", {B, N});
     check_floating(boxes, "boxes");
     check_floating(scores, "scores");
@@ -34,10 +39,13 @@ struct NmsCall {
   }
 
   NmsOptions options;
-  int64_t B, N, K;
-  Tensor boxes, scores;
-  std::optional<Tensor> labels;
-  Tensor indices, decayed, counts;
+  int64_t B, N, K;               // images, boxes of one, at most so many selected of one
+  Tensor boxes;                  // [B, N, 4]
+  Tensor scores;                 // [B, N]
+  std::optional<Tensor> labels;  // [B, N]
+  Tensor indices;                // [B, K]
+  Tensor decayed;                // [B, K]
+  Tensor counts;                 // [B]
   ScalarType dtype;
 };
 

@@ -25,8 +25,8 @@ using Array = py::array_t<T, py::array::c_style>;
 // `shape` is how the docstring writes it; a negative size fits any.
 void check_shape(const py::array& array, const char* name, const char* shape, std::initializer_list<int64_t> sizes) {
   bool fits = array.ndim() == static_cast<int64_t>(sizes.size());
-  int64_t i = 0;
-  for (int64_t size : sizes) fits = fits && (size < 0 || array.shape(i) == size), ++i;
+  const int64_t* size = sizes.begin();
+  for (int64_t i = 0; fits && i < array.ndim(); ++i) fits = size[i] < 0 || array.shape(i) == size[i];
   check(fits, name, " must be ", shape, ", got ", py::str(py::list(array.attr("shape"))).cast<std::string>());
   // pybind11 asks for dtype and order only.
   const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
@@ -34,7 +34,9 @@ void check_shape(const py::array& array, const char* name, const char* shape, st
 }
 
 template <class T>
-Array<T> pairwise_iou(const Array<T>& boxes1, const Array<T>& boxes2, const std::string& fmt, const std::string& kind) {
+Array<T> pairwise_iou(const Array<T>& boxes1,  // [B, M, 4]
+                      const Array<T>& boxes2,  // [B, N, 4]
+                      const std::string& fmt, const std::string& kind) {
   check_shape(boxes1, "boxes1", "[B, M, 4]", {-1, -1, 4});
   check_shape(boxes2, "boxes2", "[B, N, 4]", {boxes1.shape(0), -1, 4});
   const Format format = parse_format(fmt);
@@ -44,15 +46,16 @@ Array<T> pairwise_iou(const Array<T>& boxes1, const Array<T>& boxes2, const std:
   if (out.size() == 0) return out;
   const T *p1 = boxes1.data(), *p2 = boxes2.data();
   T* result = out.mutable_data();
-  const OwnThreads threads(allowed_threads());
+  const CallThreads threads(allowed_threads());
   const py::gil_scoped_release others_run;
   pairwise_matrix(threads, p1, p2, B, M, N, format, measure, result);
   return out;
 }
 
 template <class T>
-std::tuple<Array<int64_t>, Array<T>, Array<int64_t>> soft_nms(const Array<T>& boxes, const Array<T>& scores,
-                                                              const std::optional<Array<int64_t>>& labels,
+std::tuple<Array<int64_t>, Array<T>, Array<int64_t>> soft_nms(const Array<T>& boxes,                        // [B, N, 4]
+                                                              const Array<T>& scores,                       // [B, N]
+                                                              const std::optional<Array<int64_t>>& labels,  // [B, N]
                                                               const std::string& method, double sigma,
                                                               double iou_threshold, double score_threshold,
                                                               int64_t max_detections, const std::string& fmt) {
@@ -73,9 +76,9 @@ std::tuple<Array<int64_t>, Array<T>, Array<int64_t>> soft_nms(const Array<T>& bo
                               indices.mutable_data(),
                               decayed.mutable_data(),
                               counts.mutable_data()};
-    const OwnThreads threads(allowed_threads());
+    const CallThreads threads(allowed_threads());
     const py::gil_scoped_release others_run;
-    select(threads, arrays, options);
+    run_soft_nms(threads, arrays, options);
   }
   return {indices, decayed, counts};
 }

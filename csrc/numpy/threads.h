@@ -1,4 +1,4 @@
-// Threads of our own, where torch's are not. They live as long as a call, so that a process can fork between two calls.
+// Threads where torch's are not. They live as long as a call, so that a process can fork between two calls.
 #pragma once
 
 #include <sched.h>
@@ -28,9 +28,9 @@ inline int64_t leading_number(const char* text) {
 // How many threads a call may use: YOLOX_OPS_NUM_THREADS, or else OMP_NUM_THREADS, whose "4,2" means 4 here, or else
 // the CPUs that the process may run on.
 inline int64_t allowed_threads() {
-  if (const char* own = std::getenv("YOLOX_OPS_NUM_THREADS"); own != nullptr && *own != '\0') {
-    const int64_t number = leading_number(own);
-    check(number > 0, "YOLOX_OPS_NUM_THREADS must be a positive integer, got '", own, "'");
+  if (const char* text = std::getenv("YOLOX_OPS_NUM_THREADS"); text != nullptr && *text != '\0') {
+    const int64_t number = leading_number(text);
+    check(number > 0, "YOLOX_OPS_NUM_THREADS must be a positive integer, got '", text, "'");
     return number;
   }
   if (const int64_t number = leading_number(std::getenv("OMP_NUM_THREADS"))) return number;
@@ -39,12 +39,12 @@ inline int64_t allowed_threads() {
   return std::max<int64_t>(std::thread::hardware_concurrency(), 1);  // more CPUs than the set has room for
 }
 
-class OwnThreads {
+class CallThreads {
  public:
   // Starting a thread takes tens of microseconds; waking one of torch's takes a few.
   static constexpr int64_t kGrain = 16;
 
-  explicit OwnThreads(int64_t count) : count_(count) {}
+  explicit CallThreads(int64_t count) : count_(count) {}
 
   int64_t count() const { return count_; }
 
