@@ -6,12 +6,13 @@
 namespace yolox_ops {
 namespace {
 
-// Supplies [B, M], or demands, each with what is added to it.
+// Supplies or demands, each with what is added to it.
 template <class T>
-std::vector<T> read_masses(const Tensor& t, const char* name) {
-  const int64_t n = t.size(1);
-  const Reader<double> masses(t);
-  std::vector<T> all(t.size(0) * n);
+std::vector<T> read_masses(const Tensor& tensor,  // [B, M]
+                           const char* name) {
+  const int64_t n = tensor.size(1);
+  const Reader<double> masses(tensor);
+  std::vector<T> all(tensor.size(0) * n);
   for (size_t i = 0; i < all.size(); ++i) {
     const int64_t b = static_cast<int64_t>(i) / n, row = static_cast<int64_t>(i) % n;
     const double mass = masses.at(b, row);
@@ -29,7 +30,11 @@ struct Workspace {
 };
 
 template <class T>
-void solve(const Tensor& cost, const Tensor& supply, const Tensor& demand, const SinkhornRule& rule, Tensor& plan) {
+void solve(const Tensor& cost,    // [B, M, N]
+           const Tensor& supply,  // [B, M]
+           const Tensor& demand,  // [B, N]
+           const SinkhornRule& rule,
+           Tensor& plan) {  // [B, M, N]
   const int64_t B = cost.size(0), M = cost.size(1), N = cost.size(2);
   const std::vector<T> supplies = read_masses<T>(supply, "supply"), demands = read_masses<T>(demand, "demand");
   const Reader<T> costs(cost);
@@ -53,8 +58,10 @@ void solve(const Tensor& cost, const Tensor& supply, const Tensor& demand, const
   });
 }
 
-Tensor sinkhorn(const Tensor& cost, const Tensor& supply, const Tensor& demand, double epsilon, int64_t iterations,
-                double tolerance) {
+Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
+                const Tensor& supply,  // [B, M]
+                const Tensor& demand,  // [B, N]
+                double epsilon, int64_t iterations, double tolerance) {
   check_transport(cost, supply, demand);
   const SinkhornRule rule = parse_sinkhorn(epsilon, iterations, tolerance);
   const ScalarType dtype = is_float64(cost) ? ScalarType::Double : ScalarType::Float;

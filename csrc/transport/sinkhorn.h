@@ -21,7 +21,9 @@ inline SinkhornRule parse_sinkhorn(double epsilon, int64_t iterations, double to
 }
 
 // The guards of sinkhorn's tensors.
-inline void check_transport(const Tensor& cost, const Tensor& supply, const Tensor& demand) {
+inline void check_transport(const Tensor& cost,      // [B, M, N]
+                            const Tensor& supply,    // [B, M]
+                            const Tensor& demand) {  // [B, N]
   check_shape(cost, "cost", "[B, M, N]", {-1, -1, -1});
   check_shape(supply, "supply", "[B, M]", {cost.size(0), cost.size(1)});
   check_shape(demand, "demand", "[B, N]", {cost.size(0), cost.size(2)});

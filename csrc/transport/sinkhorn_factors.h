@@ -1,4 +1,4 @@
-// Sinkhorn's iteration on one problem, some rows of which reach every column and some a few.
+// Sinkhorn's iteration on one problem on the CPU. Some of its rows reach every column and some a few.
 //
 // plan_ij = row_i entry_ij column_j. An entry is exp(x_i + y_j - cost_ij / epsilon) with potentials x, y as they were
 // when entries were last computed; in between an iteration is multiplications only: column_j makes column j carry its
@@ -32,16 +32,18 @@ template <class T>
 struct Transport {
   // The problem. dense_cost[i] and entries + i * columns hold a dense row; entries and pair_entries are written.
   int64_t dense = 0, columns = 0;
-  std::vector<const T*> dense_cost;
-  T* entries = nullptr;
-  std::vector<int64_t> begin;  // [sparse rows + 1], into pairs
-  std::vector<int32_t> pair_column;
-  std::vector<T> pair_cost, pair_entries;
-  std::vector<T> supply, demand;
+  std::vector<const T*> dense_cost;        // [dense], each [columns]
+  T* entries = nullptr;                    // [dense, columns]
+  std::vector<int64_t> begin;              // [sparse rows + 1], into pairs
+  std::vector<int32_t> pair_column;        // [pairs]
+  std::vector<T> pair_cost, pair_entries;  // [pairs]
+  std::vector<T> supply;                   // [rows]
+  std::vector<T> demand;                   // [columns]
   std::vector<double> x;  // potentials to begin with; 0 but for a dense row that costs so much more in every pair
 
   // Then plan = row factor * entry * column factor.
-  std::vector<T> row_factors, column_factors;
+  std::vector<T> row_factors;     // [rows]
+  std::vector<T> column_factors;  // [columns]
 
   int64_t rows() const { return static_cast<int64_t>(supply.size()); }
 
@@ -94,8 +96,8 @@ struct Transport {
   }
 
   void fill() {
-    parallel_for(0, dense, kPairGrain / std::max(int64_t{1}, columns) + 1, [&](int64_t i, int64_t end) {
-      for (; i < end; ++i) {
+    parallel_for(0, dense, kPairGrain / std::max(int64_t{1}, columns) + 1, [&](int64_t first, int64_t end) {
+      for (int64_t i = first; i < end; ++i) {
         simd_fill_entries(columns, dense_cost[i], x[i], y_.data(), per_epsilon_, entries + i * columns);
       }
     });
@@ -115,17 +117,19 @@ struct Transport {
     }
     const int64_t tiles = (columns + kColumns - 1) / kColumns;
     tile_sums_.assign(tiles * dense, 0.0);
-    parallel_for(0, tiles, kPairGrain / (dense * kColumns + 1) + 1, [&](int64_t tile, int64_t end) {
-      for (; tile < end; ++tile) {
+    parallel_for(0, tiles, kPairGrain / (dense * kColumns + 1) + 1, [&](int64_t first_tile, int64_t end) {
+      for (int64_t tile = first_tile; tile < end; ++tile) {
         const int64_t first = tile * kColumns;
         simd_sweep_tile(dense, columns, std::min(kColumns, columns - first), entries + first, row_factors.data(),
                         demand.data() + first, keep, column_factors.data() + first, tile_sums_.data() + tile * dense);
       }
     });
-    for (size_t at = 0; at < tile_sums_.size(); ++at) sums_[at % dense] += tile_sums_[at];
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      for (int64_t i = 0; i < dense; ++i) sums_[i] += tile_sums_[tile * dense + i];
+    }
     for (int64_t i = dense; i < rows(); ++i) {
       const int64_t first = begin[i - dense], count = begin[i - dense + 1] - first;
-      sums_[i] = gathered_sum(count, pair_entries.data() + first, pair_column.data() + first, column_factors.data());
+      sums_[i] = sum_gathered(count, pair_entries.data() + first, pair_column.data() + first, column_factors.data());
     }
   }
 
@@ -147,18 +151,22 @@ struct Transport {
   // Puts the factors into the potentials. Those of a row or column without a finite cost are no numbers then, and go
   // nowhere: its entries stay 0.
   void fold() {
-    const auto into = [](std::vector<T>& factors, std::vector<double>& potentials) {
-      for (size_t i = 0; i < factors.size(); ++i) {
-        potentials[i] += std::log(static_cast<double>(factors[i]));
-        factors[i] = T(1);
-      }
-    };
-    into(row_factors, x);
-    into(column_factors, y_);
+    fold_into(x, row_factors);
+    fold_into(y_, column_factors);
+  }
+
+  static void fold_into(std::vector<double>& potentials, std::vector<T>& factors) {
+    for (size_t i = 0; i < factors.size(); ++i) {
+      potentials[i] += std::log(static_cast<double>(factors[i]));
+      factors[i] = T(1);
+    }
   }
 
   double per_epsilon_ = 1;
-  std::vector<double> y_, sums_, tile_sums_, potentials_;
+  std::vector<double> y_;           // [columns], potentials
+  std::vector<double> sums_;        // [rows], what rows hold but for their own factors
+  std::vector<double> tile_sums_;   // [tiles, dense]
+  std::vector<double> potentials_;  // [pairs], of row and column
 };
 
 }  // namespace
