@@ -1,4 +1,4 @@
-// How many ground truths of each image are real.
+// Reads and checks num_gts: how many ground truths of each image are real.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What many anchors' objectness brings to their costs, as one loop.
+// What objectness adds to the costs of many anchors, in one loop.
 #pragma once
 
 #include "assign/rule.h"

@@ -1,4 +1,4 @@
-// The costly loops of SimOTA's cost: class sums of an anchor, and costs of many pairs side by side.
+// The expensive loops of SimOTA's cost: the class sums of an anchor, and the costs of many pairs.
 #pragma once
 
 #include "assign/objectness.h"

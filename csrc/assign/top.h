@@ -1,4 +1,4 @@
-// The first few of many values, found in one pass that looks at blocks and hardly ever into them.
+// Finds the first few of many values in one pass over blocks, hardly any of which it must look into.
 #pragma once
 
 #include <algorithm>

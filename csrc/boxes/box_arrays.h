@@ -1,4 +1,4 @@
-// Many boxes side by side, one array per member, as loops want them.
+// Many boxes as one array per member, which loops read as vectors.
 #pragma once
 
 #include <cstdint>

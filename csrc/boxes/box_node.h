@@ -1,4 +1,4 @@
-// Scored boxes by sixteens, and sixteens of those: what a BoxTree is made of.
+// The parts of a BoxTree: blocks of sixteen scored boxes, and nodes of sixteen blocks.
 #pragma once
 
 #include <bit>

@@ -1,4 +1,4 @@
-// Boxes of which one asks for the largest overlaps with another box: by blocks, whose hulls are looked at first.
+// Finds the largest overlaps of a box with many others, in blocks whose hulls are looked at first.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Forward-mode derivatives: a number and its N partial derivatives. Running a formula of box.h on duals gives
-// the gradient of that very formula, so no derivative is written by hand.
+// Dual numbers, for gradients: a number with its N partial derivatives. A formula of box.h, run on duals, gives its own
+// gradient, so that no derivative is written by hand.
 #pragma once
 
 #include "boxes/box.h"

@@ -1,4 +1,4 @@
-// What formats of boxes and kinds of similarity are called.
+// Reads the names of box formats and of kinds of similarity.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// How an argument that does not fit is refused.
+// Checks of arguments: one that fails is a ValueError in Python.
 #pragma once
 
 #include <sstream>

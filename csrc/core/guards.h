@@ -1,4 +1,4 @@
-// What every torch kernel file shares: guards of tensors, and their dtypes.
+// Checks of tensors and of their dtypes, for every file of kernels on tensors.
 #pragma once
 
 #include <torch/csrc/stable/library.h>

@@ -1,4 +1,4 @@
-// Memory of large outputs.
+// Asks for huge pages for large outputs.
 #pragma once
 
 #include <sys/mman.h>

@@ -47,7 +47,7 @@ YOLOX_OPS_INLINE T lower(T a, T b) {
   return smaller(a, b);
 }
 
-// a / b, but 0 where b is 0, as it is for empty boxes at one place.
+// a / b, but 0 where b is 0, as it is for two empty boxes in the same spot.
 template <class T>
 YOLOX_OPS_INLINE T ratio_or_zero(T a, T b) {
   return choose(b == T(0), T(0), a / b);

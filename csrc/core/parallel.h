@@ -1,4 +1,4 @@
-// Sharing work among torch's threads.
+// Shares work among torch's threads.
 #pragma once
 
 #include <pthread.h>

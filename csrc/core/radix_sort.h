@@ -1,4 +1,4 @@
-// Sorting by integer keys.
+// Sorts by integer keys.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Reading a tensor of any dtype through its strides, without a converted copy of the whole, on CPU and GPU.
+// Reads a tensor of any dtype through its strides, without a converted copy of the whole, on CPU and GPU.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>

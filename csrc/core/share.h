@@ -1,5 +1,5 @@
-// Sharing work among threads, whosever they are. A Threads has count(); parallel_for(begin, end, grain, work), which
-// calls work(begin, end) for parts of the range; and kGrain, how many of torch's grains are worth one of its threads.
+// Shares work among threads of any kind. A Threads has count(); parallel_for(begin, end, grain, work), which calls
+// work(begin, end) for parts of the range; and kGrain, how many of torch's grains are worth one of its threads.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What lets the compiler turn a plain loop into vector code, and choose the widest at load time.
+// Compiles a plain loop into vector code of several widths, of which the widest that runs is chosen at load time.
 #pragma once
 
 // A function so marked is compiled once per level and chosen when the library is loaded; the arithmetic of an element

@@ -1,4 +1,4 @@
-// The boxes of an image in groups of one label: how they are found, and how what is picked of each becomes one list.
+// Groups of the boxes of an image by label: how they are found, and how the picks of all become one list.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Threads where torch's are not. They live as long as a call, so that a process can fork between two calls.
+// Threads for calls without torch. They live as long as a call, so that a process can fork between two calls.
 #pragma once
 
 #include <sched.h>

@@ -1,4 +1,4 @@
-// Overlaps and costs of many pairs of OTA side by side.
+// The expensive loops of OTA's cost: overlaps and costs of many pairs.
 #pragma once
 
 #include <vector>

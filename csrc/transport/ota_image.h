@@ -1,4 +1,4 @@
-// One image of a batch for ota: its transport problem, and what its plan means.
+// One image of a batch for ota: sets up its transport problem, solves it, and reads the matches off the plan.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What the kernels of Sinkhorn's iteration share, on CPU and GPU: Cuturi 2013, with the order and the constants of
+// Sinkhorn's iteration, what its kernels on CPU and GPU share: Cuturi 2013, with the order and the constants of
 // Megvii's OTA.
 #pragma once
 

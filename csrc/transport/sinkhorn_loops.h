@@ -1,4 +1,4 @@
-// The costly loops of Sinkhorn's iteration: along a row, or down a tile of columns.
+// The expensive loops of Sinkhorn's iteration: along a row, or down a tile of columns.
 #pragma once
 
 #include <algorithm>
