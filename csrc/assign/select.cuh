@@ -8,6 +8,7 @@
 namespace yolox_ops {
 namespace {
 
+// Of two pairs the preferred.
 struct Best {
   __device__ Preference operator()(const Preference& a, const Preference& b) const { return b < a ? b : a; }
 };
@@ -24,6 +25,14 @@ struct Top {
   }
 };
 
+struct AddTops {
+  template <class T>
+  __device__ Top<T> operator()(Top<T> a, const Top<T>& b) const {
+    a.add(b.value, b.count);
+    return a;
+  }
+};
+
 // Sum of the q largest positive values, the largest first; NaN is none. each(visit) calls visit(value) for this
 // thread's share of the values.
 template <int threads, class T, class Each>
@@ -32,9 +41,10 @@ __device__ __forceinline__ T sum_largest_by_block(const Each& each, int64_t q) {
   while (q > 0) {
     Top<T> top{T(0), 0};
     each([&](T value) {
-      if (value > T(0) && (last == T(0) || value < last)) top.add(value, 1);
+      const bool is_next = value > T(0) && (last == T(0) || value < last);
+      if (is_next) top.add(value, 1);
     });
-    top = block_reduce<threads>(top, [](Top<T> a, const Top<T>& b) { return a.add(b.value, b.count), a; });
+    top = block_reduce<threads>(top, AddTops());
     if (top.count == 0) break;
     for (int32_t i = 0; i < top.count && q > 0; ++i, --q) sum += top.value;
     last = top.value;
