@@ -12,9 +12,14 @@ struct Shortlist {
   int32_t count;
   Item items[capacity];
 
+  // Every thread of the block may call it; the others see it after the next barrier.
+  __device__ __forceinline__ void clear() {
+    if (threadIdx.x == 0) count = 0;
+  }
+
   __device__ __forceinline__ void push(const Item& item) {
-    const int32_t at = atomicAdd(&count, 1);
-    if (at < capacity) items[at] = item;
+    const int32_t slot = atomicAdd(&count, 1);
+    if (slot < capacity) items[slot] = item;
   }
   __device__ bool complete() const { return count <= capacity; }
 

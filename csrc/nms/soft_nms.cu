@@ -1,6 +1,8 @@
+#include "core/search.cuh"
 #include "core/shortlist.cuh"
 #include "nms/aten.cuh"
-#include "nms/soft_nms_rounds.cuh"
+#include "nms/by_block.cuh"
+#include "nms/by_warp.cuh"
 #include "nms/tensors.h"
 
 namespace yolox_ops {
@@ -8,12 +10,12 @@ namespace {
 
 constexpr int kWarpsPerBlock = 8;  // where warps work alone
 constexpr int kFlatThreads = 256;
-// Places of a row that a block looks at for labels of its own.
-constexpr int kPlaces = 64;
+// Slots of an image that a block looks at for labels of its own.
+constexpr int kSlots = 64;
 // From here on boxes are put in spatial order first, so that a warp's boxes lie together.
 constexpr int64_t kSpatial = 1024;
 
-// Each warp serves the labels that begin among its 32 places and have no more boxes than that.
+// Each warp serves the labels that begin among its 32 slots and have no more boxes than that.
 template <class T>
 __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) select_small(Boxes<T> in) {
   const int lane = threadIdx.x % kWarp;
@@ -21,8 +23,8 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) select_small(Boxes<T> i
   for (int64_t chunk = blockIdx.x * int64_t{kWarpsPerBlock} + threadIdx.x / kWarp; chunk < in.B * chunks;
        chunk += gridDim.x * int64_t{kWarpsPerBlock}) {
     const int64_t b = chunk / chunks, first = chunk % chunks * kWarp;
-    const bool mine = in.begins(b, first + lane) && !in.is_large(b, first + lane);
-    for (uint32_t open = __ballot_sync(kAllLanes, mine); open; open &= open - 1) {
+    const bool is_mine = in.begins(b, first + lane) && !in.is_large(b, first + lane);
+    for (uint32_t open = __ballot_sync(kAllLanes, is_mine); open; open &= open - 1) {
       const int64_t begin = first + __ffs(open) - 1;
       const bool same = begin + lane < in.N && in.label(b, begin + lane) == in.label(b, begin);
       select_by_warp(in, b, begin, __popc(__ballot_sync(kAllLanes, same)));
@@ -30,27 +32,24 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) select_small(Boxes<T> i
   }
 }
 
-// Each block serves the labels that begin among its places and have more boxes than a warp holds.
+// Each block serves the labels that begin among its slots and have more boxes than a warp holds.
 template <class T>
 __global__ void __launch_bounds__(kThreads) select_large(Boxes<T> in) {
   __shared__ Board<T> board;
-  __shared__ Shortlist<int64_t, kPlaces> begins;
+  __shared__ Shortlist<int64_t, kSlots> begins;
   const bool in_order = in.rule.method == Method::kMeanGaussian;
   for (int64_t b = blockIdx.y; b < in.B; b += gridDim.y) {
-    for (int64_t first = blockIdx.x * int64_t{kPlaces}; first < in.N; first += gridDim.x * int64_t{kPlaces}) {
+    for (int64_t first = blockIdx.x * int64_t{kSlots}; first < in.N; first += gridDim.x * int64_t{kSlots}) {
       __syncthreads();
-      if (threadIdx.x == 0) begins.count = 0;
+      begins.clear();
       __syncthreads();
-      const int64_t place = first + threadIdx.x;
-      if (threadIdx.x < kPlaces && in.begins(b, place) && in.is_large(b, place)) begins.push(place);
+      const int64_t slot = first + threadIdx.x;
+      if (threadIdx.x < kSlots && in.begins(b, slot) && in.is_large(b, slot)) begins.push(slot);
       __syncthreads();
       for (int i = 0; i < begins.count; ++i) {
         const int64_t begin = begins.items[i];
-        int64_t end = begin + 1;  // the first place of a larger label
-        for (int64_t high = in.N; end < high;) {
-          const int64_t middle = (end + high) / 2;
-          in.label(b, middle) == in.label(b, begin) ? end = middle + 1 : high = middle;
-        }
+        const int64_t end =
+            first_where(begin + 1, in.N, [&](int64_t other) { return in.label(b, other) != in.label(b, begin); });
         select_by_block(in, board, b, begin, end - begin, in_order, end - begin, [](int64_t, const Lead<T>&) {});
       }
     }
@@ -59,8 +58,10 @@ __global__ void __launch_bounds__(kThreads) select_large(Boxes<T> in) {
 
 // Negative scores rise when they decay, so their order is known only by following it: a block for an image.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    select_in_order(Boxes<T> in, int64_t K, int64_t* indices, T* scores, int64_t* counts) {
+__global__ void __launch_bounds__(kThreads) select_in_order(Boxes<T> in, int64_t K,
+                                                            int64_t* indices,   // [B, K]
+                                                            T* scores,          // [B, K]
+                                                            int64_t* counts) {  // [B]
   __shared__ Board<T> board;
   for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
     for (int64_t k = threadIdx.x; k < K; k += kThreads) {
@@ -76,9 +77,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block puts the boxes of an image in spatial order: codes [B, N] to sort by.
+// A block writes what to sort the boxes of an image by, to have them in spatial order.
 template <class T>
-__global__ void __launch_bounds__(kFlatThreads) spatial_codes(Boxes<T> in, int64_t* codes) {
+__global__ void __launch_bounds__(kFlatThreads) write_spatial_codes(Boxes<T> in,
+                                                                    int64_t* codes) {  // [B, N]
   for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
     Box<T> span = empty_hull<T>();
     for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) span = span_of(span, in.load(b, i));
@@ -90,66 +92,85 @@ __global__ void __launch_bounds__(kFlatThreads) spatial_codes(Boxes<T> in, int64
 
 // The outputs from the sorted scores of the selected.
 template <class T>
-__global__ void write_selection(const T* sorted, const int64_t* order, int64_t B, int64_t N, int64_t K,
-                                int64_t* indices, T* scores, int64_t* counts) {
+__global__ void write_selection(const T* sorted,       // [B, N]
+                                const int64_t* order,  // [B, N], the boxes by score
+                                int64_t B, int64_t N, int64_t K,
+                                int64_t* indices,   // [B, K]
+                                T* scores,          // [B, K]
+                                int64_t* counts) {  // [B]
   for (int64_t i = blockIdx.x * int64_t{kFlatThreads} + threadIdx.x; i < B * K;
        i += gridDim.x * int64_t{kFlatThreads}) {
-    const int64_t b = i / K, k = i % K, at = b * N + k;
-    const bool here = sorted[at] >= T(0);
-    indices[i] = here ? order[at] : -1;
-    scores[i] = here ? sorted[at] : T(0);
-    if (here && (k + 1 == K || !(sorted[at + 1] >= T(0)))) counts[b] = k + 1;
+    const int64_t b = i / K, k = i % K, rank = b * N + k;
+    const bool here = sorted[rank] >= T(0);
+    indices[i] = here ? order[rank] : -1;
+    scores[i] = here ? sorted[rank] : T(0);
+    if (here && (k + 1 == K || !(sorted[rank + 1] >= T(0)))) counts[b] = k + 1;
     if (!here && k == 0) counts[b] = 0;
   }
 }
 
 // Scores of the selected only fall in order of selection, so one sort by score puts the labels' boxes in one sequence.
+// What boxes lie in which slots, and their labels by slot.
+struct Slots {
+  std::optional<Tensor> order;   // [B, N]
+  std::optional<Tensor> labels;  // [B, N]
+};
+
+// Boxes of a label lie together, and among them neighbours in the image where there are many.
+template <class T>
+Slots order_boxes(const Device& device, const NmsCall& call, const Boxes<T>& in) {
+  Slots slots;
+  if (call.N > kSpatial) {
+    Tensor codes = torch::stable::new_empty(call.boxes, {call.B, call.N}, ScalarType::Long);
+    device.launch(write_spatial_codes<T>, blocks(call.B, 1), kFlatThreads, in, codes.mutable_data_ptr<int64_t>());
+    slots.order = sort_rows(codes, false).second;
+  }
+  if (call.labels) {
+    auto [sorted, by_label] = sort_rows(slots.order ? gather_rows(*call.labels, *slots.order) : *call.labels, false);
+    slots.labels = sorted;
+    slots.order = slots.order ? gather_rows(*slots.order, by_label) : by_label;
+  }
+  return slots;
+}
+
 template <class T>
 void run(const Device& device, NmsCall& call) {
   const int64_t B = call.B, N = call.N, K = call.K;
   int64_t* indices = call.indices.template mutable_data_ptr<int64_t>();
   T* scores = call.decayed.template mutable_data_ptr<T>();
   int64_t* counts = call.counts.template mutable_data_ptr<int64_t>();
-  const auto empty = [&](ScalarType dtype) { return torch::stable::new_empty(call.boxes, {B, N}, dtype); };
-  Tensor current = empty(call.dtype), selected = empty(call.dtype);
-  Boxes<T> in{B,
-              N,
-              call.boxes.const_data_ptr<T>(),
-              call.scores.const_data_ptr<T>(),
-              call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr,
-              nullptr,
-              call.options.format,
-              call.options.rule<T>(),
-              current.mutable_data_ptr<T>(),
-              selected.mutable_data_ptr<T>()};
+  Tensor current = torch::stable::new_empty(call.boxes, {B, N}, call.dtype);
+  Tensor selected = torch::stable::new_empty(call.boxes, {B, N}, call.dtype);
+  Boxes<T> in{.B = B,
+              .N = N,
+              .boxes = call.boxes.const_data_ptr<T>(),
+              .scores = call.scores.const_data_ptr<T>(),
+              .labels = call.labels ? call.labels->const_data_ptr<int64_t>() : nullptr,
+              .order = nullptr,
+              .format = call.options.format,
+              .rule = call.options.rule<T>(),
+              .current = current.mutable_data_ptr<T>(),
+              .selected = selected.mutable_data_ptr<T>()};
   if (call.options.score_threshold < 0) {
     device.launch(select_in_order<T>, blocks(B, 1), kThreads, in, K, indices, scores, counts);
     return;
   }
-  std::optional<Tensor> order, labels;
-  if (N > kSpatial) {
-    Tensor codes = empty(ScalarType::Long);
-    device.launch(spatial_codes<T>, blocks(B, 1), kFlatThreads, in, codes.mutable_data_ptr<int64_t>());
-    order = sort_rows(codes, false).second;
-  }
-  if (call.labels) {
-    auto [sorted, by_label] = sort_rows(order ? gather_rows(*call.labels, *order) : *call.labels, false);
-    labels = sorted;
-    order = order ? gather_rows(*order, by_label) : by_label;
-    in.labels = labels->const_data_ptr<int64_t>();
-  }
-  in.order = order ? order->const_data_ptr<int64_t>() : nullptr;
+  const Slots slots = order_boxes(device, call, in);
+  if (slots.labels) in.labels = slots.labels->const_data_ptr<int64_t>();
+  if (slots.order) in.order = slots.order->const_data_ptr<int64_t>();
   const int64_t chunks = (N + kWarp - 1) / kWarp;
   device.launch(select_small<T>, blocks(B * chunks, kWarpsPerBlock), kWarpsPerBlock * kWarp, in);
   if (N > kWarp) {
-    device.launch(select_large<T>, dim3(call.labels ? blocks(N, kPlaces) : 1, blocks(B, 1)), kThreads, in);
+    device.launch(select_large<T>, dim3(call.labels ? blocks(N, kSlots) : 1, blocks(B, 1)), kThreads, in);
   }
   const auto [sorted, by_score] = sort_rows(selected, true);
   device.launch(write_selection<T>, blocks(B * K, kFlatThreads), kFlatThreads, sorted.template const_data_ptr<T>(),
                 by_score.template const_data_ptr<int64_t>(), B, N, K, indices, scores, counts);
 }
 
-std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tensor> labels,
+std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes,           // [B, N, 4]
+                                            const Tensor& scores,          // [B, N]
+                                            std::optional<Tensor> labels,  // [B, N]
                                             std::string method, double sigma, double iou_threshold,
                                             double score_threshold, int64_t max_detections, std::string fmt) {
   const Device device(boxes);

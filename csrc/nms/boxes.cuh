@@ -1,0 +1,91 @@
+// The boxes of a batch as soft-NMS's kernels read them, and what a selected box does to the others.
+#pragma once
+
+#include <functional>
+
+#include "boxes/spatial_order.h"
+#include "core/reduce.cuh"
+#include "nms/rule.h"
+
+namespace yolox_ops {
+namespace {
+
+// Boxes of a label that a warp holds, one a lane; more of them get a block.
+constexpr int kWarp = 32;
+
+// The score of a box that is not selected, below every score that is.
+constexpr int kUnselected = -1;
+
+// Boxes of a label lie in slots one after another.
+template <class T>
+struct Boxes {
+  int64_t B, N;
+  const T* boxes;         // [B, N, 4]
+  const T* scores;        // [B, N]
+  const int64_t* labels;  // [B, N] by slot, or null: all alike
+  const int64_t* order;   // [B, N], the box in a slot, or null: the slot itself
+  Format format;
+  NmsRule<T> rule;
+  T* current;   // [B, N] by slot: what is left of a score, NaN when the box is gone
+  T* selected;  // [B, N] by box
+
+  __device__ __forceinline__ int64_t box_in(int64_t b, int64_t slot) const {
+    return order ? order[b * N + slot] : slot;
+  }
+  __device__ __forceinline__ Box<T> load(int64_t b, int64_t box) const {
+    return load_box(boxes + (b * N + box) * 4, format, Kind::kIou);
+  }
+  __device__ __forceinline__ int64_t label(int64_t b, int64_t slot) const { return labels ? labels[b * N + slot] : 0; }
+  __device__ __forceinline__ bool begins(int64_t b, int64_t slot) const {
+    return slot < N && (slot == 0 || label(b, slot) != label(b, slot - 1));
+  }
+  // Labels lie together, so a label fills a warp if a warp's width further on it is still there.
+  __device__ __forceinline__ bool is_large(int64_t b, int64_t slot) const {
+    return slot + kWarp < N && label(b, slot + kWarp) == label(b, slot);
+  }
+};
+
+// Who comes first: the larger score, and of equal ones the lower index. Index -1 is nobody.
+template <class T>
+struct Lead {
+  T score;
+  int32_t index;
+  int64_t slot;
+
+  __device__ __forceinline__ bool before(const Lead& other) const {
+    if (index < 0 || other.index < 0) return index >= 0;
+    return score != other.score ? score > other.score : index < other.index;
+  }
+};
+template <class T>
+__device__ __forceinline__ Lead<T> first_of(const Lead<T>& a, const Lead<T>& b) {
+  return b.before(a) ? b : a;
+}
+
+// The score after the box `chosen` was selected; NaN when it falls below the threshold.
+template <class T>
+__device__ __forceinline__ T decayed(const NmsRule<T>& rule, const Box<T>& chosen, const Box<T>& box, T score,
+                                     T scale) {
+  const T overlap = iou(chosen, box);
+  if (!(overlap > rule.limit())) return score;
+  const T factor = rule.method == Method::kHard     ? weight<Method::kHard>(overlap, scale)
+                   : rule.method == Method::kLinear ? weight<Method::kLinear>(overlap, scale)
+                                                    : weight<Method::kGaussian>(overlap, scale);
+  const T lower = score * factor;
+  return lower >= rule.score_threshold ? lower : T(NAN);
+}
+
+// Of the scores that are left.
+template <class T>
+struct Sum {
+  double scores, count;
+
+  __device__ __forceinline__ T mean() const { return static_cast<T>(scores / count); }
+};
+template <class T>
+__device__ __forceinline__ Sum<T> operator+(const Sum<T>& a, const Sum<T>& b) {
+  return {a.scores + b.scores, a.count + b.count};
+}
+
+}  // namespace
+}  // namespace yolox_ops
