@@ -1,17 +1,17 @@
 // How a block chooses the largest values or the preferred pairs among many: by rounds that each find what comes next.
 // Every choice is by a total order, so the order in which items lie does not matter.
+//
+// What they choose from has a member each(visit), which calls visit(item) for this thread's share of the items: a
+// Shortlist, or a functor that computes all items anew whenever it is asked for them.
 #pragma once
 
+#include "assign/owners.cuh"
 #include "assign/rule.h"
 #include "core/reduce.cuh"
+#include "core/shortlist.cuh"
 
 namespace yolox_ops {
 namespace {
-
-// Of two pairs the preferred.
-struct Best {
-  __device__ Preference operator()(const Preference& a, const Preference& b) const { return b < a ? b : a; }
-};
 
 // A value and how often it occurs.
 template <class T>
@@ -33,14 +33,13 @@ struct AddTops {
   }
 };
 
-// Sum of the q largest positive values, the largest first; NaN is none. each(visit) calls visit(value) for this
-// thread's share of the values.
-template <int threads, class T, class Each>
-__device__ __forceinline__ T sum_largest_by_block(const Each& each, int64_t q) {
+// Sum of the q largest positive values, the largest first; NaN is none.
+template <int threads, class T, class Values>
+__device__ __forceinline__ T sum_largest_by_block(const Values& values, int64_t q) {
   T sum = T(0), last = T(0);
   while (q > 0) {
     Top<T> top{T(0), 0};
-    each([&](T value) {
+    values.each([&](T value) {
       const bool is_next = value > T(0) && (last == T(0) || value < last);
       if (is_next) top.add(value, 1);
     });
@@ -52,27 +51,53 @@ __device__ __forceinline__ T sum_largest_by_block(const Each& each, int64_t q) {
   return sum;
 }
 
-// Calls take(index) in one thread for the k preferred pairs that can match; each(visit) calls visit(Preference).
-template <int threads, class Each, class Take>
-__device__ __forceinline__ void take_preferred(const Each& each, int64_t k, const Take& take) {
+// The same of `listed`, or of `all` where the list could not hold them.
+template <int threads, class T, int capacity, class All>
+__device__ __forceinline__ T sum_largest_by_block(const Shortlist<T, capacity>& listed, const All& all, int64_t q) {
+  return listed.complete() ? sum_largest_by_block<threads, T>(listed, q) : sum_largest_by_block<threads, T>(all, q);
+}
+
+// A pair of a ground truth with what `index` numbers: an anchor or a candidate.
+struct Pair {
+  double cost;
+  int64_t index;
+};
+
+// Of two pairs the preferred.
+struct Best {
+  __device__ Preference operator()(const Preference& a, const Preference& b) const { return b < a ? b : a; }
+};
+
+// Ground truth g takes what it has the k preferred pairs with, as far as these can match.
+template <int threads, class Pairs>
+__device__ __forceinline__ void take_preferred(const Pairs& pairs, int64_t k, int64_t g,
+                                               int32_t* owners) {  // [N], by index
   const Preference none(INFINITY, INT64_MAX);
   Preference last(0.0, -1);
   last.rank = -1;
   for (; k > 0; --k) {
     Preference best = none;
-    each([&](const Preference& pair) {
-      if (last < pair && pair < best) best = pair;
+    pairs.each([&](const Pair& pair) {
+      const Preference preference(pair.cost, pair.index);
+      if (last < preference && preference < best) best = preference;
     });
     best = block_reduce<threads>(best, Best());
     if (best.rank == none.rank) return;
-    if (threadIdx.x == 0) take(best.index);
+    if (threadIdx.x == 0) take_anchor(owners + best.index, g);
     last = best;
   }
 }
 
-// Marks that ground truth g takes an anchor, whatever others do at the same time.
-__device__ __forceinline__ void take_anchor(int32_t* owner, int64_t g) {
-  if (atomicCAS(owner, int32_t{kNobody}, static_cast<int32_t>(g)) != kNobody) atomicExch(owner, int32_t{kSeveral});
+// The same of `listed`, or of `all` where the list could not hold them.
+template <int threads, int capacity, class All>
+__device__ __forceinline__ void take_preferred(const Shortlist<Pair, capacity>& listed, const All& all, int64_t k,
+                                               int64_t g,
+                                               int32_t* owners) {  // [N], by index
+  if (listed.complete()) {
+    take_preferred<threads>(listed, k, g, owners);
+  } else {
+    take_preferred<threads>(all, k, g, owners);
+  }
 }
 
 }  // namespace

@@ -4,9 +4,8 @@
 // whenever it is asked for.
 #pragma once
 
-#include "assign/candidates.cuh"
+#include "assign/batch.cuh"
 #include "assign/select.cuh"
-#include "core/shortlist.cuh"
 #include "transport/log_sum.cuh"
 #include "transport/ota.h"
 
@@ -17,6 +16,7 @@ namespace {
 constexpr int kFinders = 128;
 // Overlaps that they keep in shared memory; what exceeds that is computed anew in every round.
 constexpr int kKept = 1024;
+// Pairs that a ground truth's list holds, and rows of costs that are kept of an image.
 constexpr int kListed = 128;
 constexpr int64_t kWideRows = 16;
 
@@ -52,9 +52,7 @@ struct Pairs {
   }
 
   __device__ __forceinline__ T overlap(int64_t b, const Truth<T>& gt, int64_t anchor) const {
-    T p[4];
-    for (int m = 0; m < 4; ++m) p[m] = batch.pred_boxes.at(b, anchor, m);
-    return iou(gt.box, load_box(p, Format::kCxcywh, Kind::kIou));
+    return iou(gt.box, batch.pred_box(b, anchor));
   }
 
   __device__ __forceinline__ T cost(int64_t b, const Truth<T>& gt, int64_t anchor, T overlap) const {
@@ -73,65 +71,99 @@ struct Pairs {
   }
 };
 
+// Overlaps of a ground truth with the anchors in its own region.
+template <class T>
+struct OverlapsInside {
+  const Pairs<T>& p;
+  int64_t b;
+  const Truth<T>& gt;
+
+  template <class Visit>
+  __device__ __forceinline__ void each(const Visit& visit) const {
+    for (int64_t j = threadIdx.x; j < p.batch.N; j += kFinders) {
+      if (p.inside(gt, j)) visit(p.overlap(b, gt, j));
+    }
+  }
+};
+
+// An anchor that a ground truth has a pair with.
+template <class T>
+struct Partner {
+  int32_t anchor;
+  T cost;
+};
+
+// Lists the overlaps with the anchors in the ground truth's own region, and the pairs with them that can have mass.
+template <class T>
+__device__ __forceinline__ void list_inside(const Pairs<T>& p, int64_t b, const Truth<T>& gt,
+                                            Shortlist<T, kKept>& overlaps, Shortlist<Partner<T>, kListed>& partners) {
+  __syncthreads();  // until the lists before are read
+  overlaps.clear();
+  partners.clear();
+  __syncthreads();
+  for (int64_t j = threadIdx.x; j < p.batch.N; j += kFinders) {
+    if (!p.inside(gt, j)) continue;
+    const T overlap = p.overlap(b, gt, j);
+    if (overlap > T(0)) overlaps.push(overlap);
+    const T cost = p.cost(b, gt, j, overlap);
+    if (is_finite(cost)) partners.push({static_cast<int32_t>(j), cost});
+  }
+  __syncthreads();
+}
+
+// Writes the list of a ground truth, its anchors ascending.
+template <class T>
+__device__ __forceinline__ void write_list(const Shortlist<Partner<T>, kListed>& partners,
+                                           int32_t* anchors,  // [kListed]
+                                           T* costs) {        // [kListed]
+  partners.each([&](const Partner<T>& partner) {
+    int32_t slot = 0;
+    for (int32_t i = 0; i < partners.count; ++i) slot += partners.items[i].anchor < partner.anchor;
+    anchors[slot] = partner.anchor;
+    costs[slot] = partner.cost;
+  });
+}
+
+// Writes a row of costs if the image keeps it. Returns whether it has a pair.
+template <class T>
+__device__ __forceinline__ bool write_wide_row(const Pairs<T>& p, int64_t b, const Truth<T>& gt, const Row& row) {
+  bool any = false;
+  for (int64_t j = threadIdx.x; j < p.batch.N; j += kFinders) {
+    const T cost = p.compute_wide_cost(b, gt, row.far, j);
+    any |= is_finite(cost);
+    if (row.slot < p.slots) p.wide_row(b, row)[j] = cost;
+  }
+  return __syncthreads_or(any);
+}
+
 // A block finds the pairs of one ground truth.
 template <class T>
 __global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
-  struct Pair {
-    int32_t anchor;
-    T cost;
-  };
   __shared__ Shortlist<T, kKept> overlaps;
-  __shared__ Shortlist<Pair, kListed> pairs;
+  __shared__ Shortlist<Partner<T>, kListed> partners;
   __shared__ int32_t slot;
-  const Batch<T>& s = p.batch;
-  for (int64_t b = blockIdx.y; b < s.B; b += gridDim.y) {
-    const int64_t gts = s.gts(b);
+  const Batch<T>& batch = p.batch;
+  for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
+    const int64_t gts = batch.gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
-      const Truth<T> gt = s.truth(b, g);
-      Row& row = p.rows[b * s.G + g];
+      const Truth<T> gt = batch.truth(b, g);
+      Row& row = p.rows[b * batch.G + g];
       if (threadIdx.x == 0) row = {Reach::kNone, 0, 0, 0, false};
       if (!gt.real) continue;
-      const auto each_inside = [&](const auto& visit) {
-        for (int64_t j = threadIdx.x; j < s.N; j += kFinders) {
-          if (p.inside(gt, j)) visit(j, p.overlap(b, gt, j));
-        }
-      };
 
-      __syncthreads();
-      if (threadIdx.x == 0) overlaps.count = pairs.count = 0;
-      __syncthreads();
-      each_inside([&](int64_t j, T overlap) {
-        if (overlap > T(0)) overlaps.push(overlap);
-        const T cost = p.cost(b, gt, j, overlap);
-        if (is_finite(cost)) pairs.push({static_cast<int32_t>(j), cost});
-      });
-      __syncthreads();
-      const auto sum_of = [&](const auto& each) { return sum_largest_by_block<kFinders, T>(each, s.rule.topk); };
-      const T sum = overlaps.complete()
-                        ? sum_of([&](const auto& visit) { overlaps.each(visit); })
-                        : sum_of([&](const auto& visit) { each_inside([&](int64_t, T overlap) { visit(overlap); }); });
-      const int32_t k = static_cast<int32_t>(dynamic_k(sum, s.N, false));
-
-      if (pairs.count > 0 && pairs.complete()) {
-        pairs.each([&](const Pair& pair) {
-          int64_t at = (b * s.G + g) * kListed;
-          for (int32_t i = 0; i < pairs.count; ++i) at += pairs.items[i].anchor < pair.anchor;
-          p.anchors[at] = pair.anchor;
-          p.costs[at] = pair.cost;
-        });
-        if (threadIdx.x == 0) row = {Reach::kListed, pairs.count, 0, k, false};
-        continue;
+      list_inside(p, b, gt, overlaps, partners);
+      const T sum = sum_largest_by_block<kFinders>(overlaps, OverlapsInside<T>{p, b, gt}, batch.rule.topk);
+      const int32_t k = static_cast<int32_t>(dynamic_k(sum, batch.N, false));
+      if (partners.count > 0 && partners.complete()) {
+        const int64_t first = (b * batch.G + g) * kListed;
+        write_list(partners, p.anchors + first, p.costs + first);
+        if (threadIdx.x == 0) row = {Reach::kListed, partners.count, 0, k, false};
+      } else {
+        if (threadIdx.x == 0) slot = atomicAdd(p.taken + b, 1);
+        __syncthreads();
+        const Row wide{Reach::kWide, 0, slot, k, partners.count == 0};
+        if (write_wide_row(p, b, gt, wide) && threadIdx.x == 0) row = wide;
       }
-      if (threadIdx.x == 0) slot = atomicAdd(p.taken + b, 1);
-      __syncthreads();
-      Row wide{Reach::kWide, 0, slot, k, pairs.count == 0};
-      bool any = false;
-      for (int64_t j = threadIdx.x; j < s.N; j += kFinders) {
-        const T cost = p.compute_wide_cost(b, gt, wide.far, j);
-        any |= is_finite(cost);
-        if (wide.slot < p.slots) p.wide_row(b, wide)[j] = cost;
-      }
-      if (__syncthreads_or(any) && threadIdx.x == 0) row = wide;
     }
   }
 }
