@@ -1,12 +1,16 @@
-#include "transport/ota_image.cuh"
+#include "assign/matches.cuh"
+#include "transport/ota_iterate.cuh"
+#include "transport/ota_prepare.cuh"
 
 namespace yolox_ops {
 namespace {
 
 // A block solves an image and writes what its anchors match.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 1)
-    solve(Pairs<T> pairs, Workspace w, int64_t* matched_gt, float* matched_iou, int64_t* num_fg) {
+__global__ void __launch_bounds__(kThreads, 1) solve(Pairs<T> pairs, Workspace w,
+                                                     int64_t* matched_gt,  // [B, N]
+                                                     float* matched_iou,   // [B, N]
+                                                     int64_t* num_fg) {    // [B]
   const int64_t N = pairs.batch.N;
   for (int64_t b = blockIdx.x; b < pairs.batch.B; b += gridDim.x) {
     for (int64_t j = threadIdx.x; j < N; j += kThreads) {
@@ -14,12 +18,12 @@ __global__ void __launch_bounds__(kThreads, 1)
       matched_iou[b * N + j] = 0.0f;
     }
     Image<T> image(pairs, w, b);
-    image.prepare_rows();
-    image.prepare_columns();
-    if (image.n_columns > 0) image.iterate();
+    prepare_rows(image);
+    prepare_columns(image);
+    if (image.n_columns > 0) iterate(image);
     int64_t found = 0;
     for (int32_t c = threadIdx.x; c < image.n_columns; c += kThreads) {
-      const int32_t anchor = image.columns[c], g = image.winner(anchor);
+      const int32_t anchor = image.columns[c], g = image.find_winner(anchor);
       if (g == image.background()) continue;
       matched_gt[b * N + anchor] = g;
       matched_iou[b * N + anchor] = static_cast<float>(pairs.overlap(b, pairs.batch.truth(b, g), anchor));
@@ -36,7 +40,7 @@ class Arena {
   explicit Arena(char* memory = nullptr) : memory_(memory) {}
 
   template <class V>
-  void place(V*& array, int64_t n) {
+  void reserve(V*& array, int64_t n) {
     if (memory_ != nullptr) array = reinterpret_cast<V*>(memory_ + size_);
     size_ += (n * static_cast<int64_t>(sizeof(V)) + 15) / 16 * 16;
   }
@@ -47,56 +51,54 @@ class Arena {
   int64_t size_ = 0;
 };
 
+// Returns how many bytes the arrays take.
 template <class T>
-void place_all(Arena arena, Pairs<T>& p, Workspace& w, int64_t& size) {
+int64_t reserve_all(Arena arena, Pairs<T>& p, Workspace& w) {
   const int64_t B = p.batch.B, G = p.batch.G, N = p.batch.N;
-  arena.place(w.x, B * (G + 1));
-  arena.place(w.y, B * N);
-  arena.place(w.supply, B * (G + 1));
-  arena.place(w.row_top, B * (G + 1));
-  arena.place(p.rows, B * G);
-  arena.place(p.costs, B * G * kListed);
-  arena.place(p.wide, B * p.slots * N);
-  for (int32_t** pairs : {&p.anchors, &w.order, &w.rank}) arena.place(*pairs, B * G * kListed);
-  for (int32_t** anchors : {&w.begin, &w.length, &w.columns}) arena.place(*anchors, B * N);
-  arena.place(w.wide, B * G);
-  size = arena.size();
+  arena.reserve(w.x, B * (G + 1));
+  arena.reserve(w.y, B * N);
+  arena.reserve(w.supply, B * (G + 1));
+  arena.reserve(w.row_top, B * (G + 1));
+  arena.reserve(p.rows, B * G);
+  arena.reserve(p.costs, B * G * kListed);
+  arena.reserve(p.wide, B * p.slots * N);
+  for (int32_t** pairs : {&p.anchors, &w.order, &w.rank}) arena.reserve(*pairs, B * G * kListed);
+  for (int32_t** anchors : {&w.begin, &w.length, &w.columns}) arena.reserve(*anchors, B * N);
+  arena.reserve(w.wide, B * G);
+  return arena.size();
 }
 
-std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes, const Tensor& cls_logits,
-                                       const std::optional<Tensor>& obj_logits, const Tensor& anchor_points,
-                                       const Tensor& strides, const Tensor& gt_boxes, const Tensor& gt_labels,
-                                       const std::optional<Tensor>& num_gts, double center_radius, int64_t topk,
-                                       double iou_weight, double epsilon, int64_t iterations, double tolerance,
-                                       double focal_alpha, double focal_gamma) {
+std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                 // [B, N, 4], cx, cy, w, h
+                                       const Tensor& cls_logits,                 // [B, N, C]
+                                       const std::optional<Tensor>& obj_logits,  // [B, N]
+                                       const Tensor& anchor_points,              // [N, 2]
+                                       const Tensor& strides,                    // [N]
+                                       const Tensor& gt_boxes,                   // [B, G, 4], cx, cy, w, h
+                                       const Tensor& gt_labels,                  // [B, G]
+                                       const std::optional<Tensor>& num_gts,     // [B]
+                                       double center_radius, int64_t topk, double iou_weight, double epsilon,
+                                       int64_t iterations, double tolerance, double focal_alpha, double focal_gamma) {
   const Device device(pred_boxes);
   const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   scene.check();
   const OtaRule rule =
       parse_ota(center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
-  Tensor matched_gt = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Long);
-  Tensor matched_iou = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Float);
-  Tensor num_fg = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Long);
-  if (B * N == 0) {
-    torch::stable::zero_(num_fg);
-    return {matched_gt, matched_iou, num_fg};
-  }
+  Matches found(pred_boxes, B, N);
+  if (found.is_empty()) return found.as_tuple();
   Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);
   torch::stable::zero_(taken);
   dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
     Pairs<T> pairs{read_batch<T>(scene, rule.region), rule, std::min(G, kWideRows)};
     pairs.taken = taken.mutable_data_ptr<int32_t>();
     Workspace work;
-    int64_t size;
-    place_all(Arena(), pairs, work, size);
-    Tensor memory = torch::stable::new_empty(pred_boxes, {size}, ScalarType::Byte);
-    place_all(Arena(static_cast<char*>(memory.mutable_data_ptr())), pairs, work, size);
+    Tensor memory = torch::stable::new_empty(pred_boxes, {reserve_all(Arena(), pairs, work)}, ScalarType::Byte);
+    reserve_all(Arena(static_cast<char*>(memory.mutable_data_ptr())), pairs, work);
     if (G > 0) device.launch(find_pairs<T>, dim3(blocks(G, 1), blocks(B, 1)), kFinders, pairs);
-    device.launch(solve<T>, blocks(B, 1), kThreads, pairs, work, matched_gt.mutable_data_ptr<int64_t>(),
-                  matched_iou.mutable_data_ptr<float>(), num_fg.mutable_data_ptr<int64_t>());
+    device.launch(solve<T>, blocks(B, 1), kThreads, pairs, work, found.matched_gt.mutable_data_ptr<int64_t>(),
+                  found.matched_iou.mutable_data_ptr<float>(), found.num_fg.mutable_data_ptr<int64_t>());
   });
-  return {matched_gt, matched_iou, num_fg};
+  return found.as_tuple();
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
-// The transport of one image, by a block: all iterations of it, and who wins each anchor.
+// The transport problem of one image, as the block that solves it reads it.
 #pragma once
-
-#include <functional>
 
 #include "transport/ota_pairs.cuh"
 
@@ -14,49 +12,38 @@ constexpr int kWarps = kThreads / 32;
 
 // The workspace of solve. Potentials are over epsilon. Row G is the background.
 struct Workspace {
-  double *x, *y;            // [B, G + 1], [B, N], potentials
-  double* supply;           // [B, G + 1], logarithms
-  double* row_top;          // [B, G + 1], of the largest element of a row, without x
-  int32_t* wide;            // [B, G], rows with a row of costs
-  int32_t *begin, *length;  // [B, N], of the listed pairs of an anchor, in order
-  int32_t* order;           // [B, G, kListed], pairs by anchor, then by ground truth
-  int32_t* rank;            // [B, G, kListed], of a pair among those of its anchor, as they came
-  int32_t* columns;         // [B, N], anchors that have pairs, ascending
+  double* x;         // [B, G + 1], potentials of rows
+  double* y;         // [B, N], potentials of columns
+  double* supply;    // [B, G + 1], logarithms
+  double* row_top;   // [B, G + 1], of the largest element of a row, without x
+  int32_t* wide;     // [B, G], rows with a row of costs
+  int32_t* begin;    // [B, N], of the listed pairs of an anchor, in order
+  int32_t* length;   // [B, N], of the same
+  int32_t* order;    // [B, G, kListed], pairs by anchor, then by ground truth
+  int32_t* rank;     // [B, G, kListed], of a pair among those of its anchor, as they came
+  int32_t* columns;  // [B, N], anchors that have pairs, ascending
 };
 
-// Inclusive sums over the threads of a block; every thread must call it.
-__device__ __forceinline__ uint64_t block_scan(uint64_t value, uint64_t& total) {
-  __shared__ uint64_t of_warp[kWarps];
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const auto scan = [lane](uint64_t sum) {
-    for (int step = 1; step < 32; step *= 2) {
-      const uint64_t other = __shfl_up_sync(kAllLanes, sum, step);
-      if (lane >= step) sum += other;
-    }
-    return sum;
-  };
-  value = scan(value);
-  __syncthreads();  // until the call before is read
-  if (lane == 31) of_warp[warp] = value;
-  __syncthreads();
-  const uint64_t warps = scan(lane < kWarps ? of_warp[lane] : 0);
-  total = __shfl_sync(kAllLanes, warps, kWarps - 1);
-  const uint64_t before = __shfl_sync(kAllLanes, warps, max(warp - 1, 0));
-  return value + (warp > 0 ? before : 0);
-}
-
-// One image, by a block.
+// One image: its parts of the pairs and of the workspace.
 template <class T>
 struct Image {
   const Pairs<T>& p;
   int64_t b;
   double per_epsilon;
   int32_t gts, n_wide, n_columns;
-  const Row* rows;
-  const int32_t* anchors;
-  const T* costs;
-  double *x, *y, *supply, *row_top;
-  int32_t *wide, *begin, *length, *order, *rank, *columns;
+  const Row* rows;         // [G]
+  const int32_t* anchors;  // [G, kListed]
+  const T* costs;          // [G, kListed]
+  double* x;               // [G + 1]
+  double* y;               // [N]
+  double* supply;          // [G + 1]
+  double* row_top;         // [G + 1]
+  int32_t* wide;           // [n_wide]
+  int32_t* begin;          // [N]
+  int32_t* length;         // [N]
+  int32_t* order;          // [G, kListed]
+  int32_t* rank;           // [G, kListed]
+  int32_t* columns;        // [n_columns]
 
   __device__ Image(const Pairs<T>& pairs, const Workspace& w, int64_t image)
       : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.batch.gts(b))) {
@@ -77,7 +64,9 @@ struct Image {
   }
 
   __device__ int32_t background() const { return static_cast<int32_t>(p.batch.G); }
-  __device__ int64_t free() const { return p.batch.N - n_columns; }
+  // The wide rows, and the background after them.
+  __device__ int32_t dense_row(int32_t i) const { return i == n_wide ? background() : wide[i]; }
+  __device__ int64_t count_free() const { return p.batch.N - n_columns; }
   // Of a column, the logarithm; 1 and what is added to every demand.
   __device__ double demand() const { return ::log(1.0 + kTinyMass); }
   __device__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
@@ -102,138 +91,16 @@ struct Image {
     }
   }
 
-  // Supplies, and the potentials to begin with; the wide rows, in order.
-  __device__ void prepare_rows() {
-    int64_t supplied = 0;
-    n_wide = 0;
-    for (int32_t first = 0; first < gts; first += kThreads) {
-      const int32_t g = first + threadIdx.x;
-      const Row row = g < gts ? rows[g] : Row{Reach::kNone, 0, 0, 0, false};
-      if (g < gts) {
-        supply[g] = ::log(row.k + kTinyMass);
-        x[g] = row.far ? -kOutsidePenalty * per_epsilon : 0.0;
-      }
-      supplied += row.k;
-      uint64_t total;
-      const uint64_t at = block_scan(row.reach == Reach::kWide, total);
-      if (row.reach == Reach::kWide) wide[n_wide + at - 1] = g;
-      n_wide += static_cast<int32_t>(total);
-    }
-    supplied = block_reduce<kThreads>(supplied, std::plus<>());
-    if (threadIdx.x == 0) {
-      supply[background()] = ::log(max(p.batch.N - supplied, int64_t{0}) + kTinyMass);
-      x[background()] = 0.0;
-    }
-  }
-
-  // Which anchors have pairs, all if a row is wide; and the listed pairs of each, in order.
-  __device__ void prepare_columns() {
-    for (int64_t a = threadIdx.x; a < p.batch.N; a += kThreads) length[a] = 0;
-    __syncthreads();
-    each_listed([&](int32_t i) { rank[i] = atomicAdd(length + anchors[i], 1); });
-    __syncthreads();
-    n_columns = 0;
-    uint64_t before = 0;
-    for (int64_t first = 0; first < p.batch.N; first += kThreads) {
-      const int64_t a = first + threadIdx.x;
-      const uint64_t pairs = a < p.batch.N ? length[a] : 0;
-      const bool column = a < p.batch.N && (pairs > 0 || n_wide > 0);
-      uint64_t total;
-      const uint64_t sums = block_scan(pairs << 32 | column, total);
-      if (a < p.batch.N) begin[a] = static_cast<int32_t>(before + (sums >> 32) - pairs);
-      if (column) columns[n_columns + static_cast<int32_t>(sums) - 1] = static_cast<int32_t>(a);
-      before += total >> 32;
-      n_columns += static_cast<int32_t>(total);
-    }
-    __syncthreads();
-    each_listed([&](int32_t i) { order[begin[anchors[i]] + rank[i]] = i; });
-    __syncthreads();
-    each_listed([&](int32_t i) {  // the order in which they came was the threads' luck
-      const int32_t* own = order + begin[anchors[i]];
-      rank[i] = 0;
-      for (int32_t m = 0; m < length[anchors[i]]; ++m) rank[i] += own[m] < i;
-    });
-    __syncthreads();
-    each_listed([&](int32_t i) { order[begin[anchors[i]] + rank[i]] = i; });
-    __syncthreads();
-  }
-
-  __device__ __forceinline__ void set_columns() {
-    for (int32_t c = threadIdx.x; c < n_columns; c += kThreads) {
-      LogSum<T> reached{x[background()], T(1)};
-      each_of_column(columns[c], [&](int32_t g, T cost) { reached.add(x[g] - scaled(cost)); });
-      y[columns[c]] = potential(reached, demand());
-    }
-  }
-
-  // By the first lane of a warp: whether the row held its supply before.
-  __device__ __forceinline__ bool set_row(int32_t row, const LogSum<T>& reached) {
-    if (threadIdx.x % 32 != 0) return true;
-    const bool settled = holds_mass(reached, x[row], supply[row], p.rule.sinkhorn.tolerance);
-    x[row] = potential(reached, supply[row]);
-    row_top[row] = reached.top;
-    return settled;
-  }
-
-  // Whether this thread saw no row that did not hold its supply before.
-  __device__ __forceinline__ bool set_rows() {
-    __shared__ LogSum<T> parts[kWarps][kWarps];  // of rows, by warps
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const double rest = demand() - x[background()];  // potential of a free column
-    bool settled = true;
-    for (int32_t g = warp; g < gts; g += kWarps) {
-      if (rows[g].reach != Reach::kListed) continue;
-      auto reached = LogSum<T>::of_none();
-      for (int32_t i = g * kListed + lane; i < g * kListed + rows[g].pairs; i += 32) {
-        reached.add(y[anchors[i]] - scaled(costs[i]));
-      }
-      settled &= set_row(g, warp_reduce(reached, AddLogSums()));
-    }
-    for (int32_t first = 0; first <= n_wide; first += kWarps) {  // wide rows, and the background after them
-      const int32_t many = min(n_wide + 1 - first, kWarps);
-      if (first > 0) __syncthreads();  // until the parts before are read
-      for (int32_t r = 0; r < many; ++r) {
-        auto reached = LogSum<T>::of_none();
-        if (first + r == n_wide) {
-          for (int32_t c = threadIdx.x; c < n_columns; c += kThreads) reached.add(y[columns[c]]);
-          if (threadIdx.x == 0 && free() > 0) reached.add({rest, static_cast<T>(free())});
-        } else {
-          const int32_t g = wide[first + r];
-          for (int32_t a = threadIdx.x; a < n_columns; a += kThreads) {
-            const T cost = p.wide_cost(b, g, rows[g], a);
-            if (is_finite(cost)) reached.add(y[a] - scaled(cost));
-          }
-        }
-        reached = warp_reduce(reached, AddLogSums());
-        if (lane == 0) parts[r][warp] = reached;
-      }
-      __syncthreads();
-      if (warp < many) {
-        const int32_t row = first + warp == n_wide ? background() : wide[first + warp];
-        const LogSum<T> part = lane < kWarps ? parts[warp][lane] : LogSum<T>::of_none();
-        settled &= set_row(row, warp_reduce(part, AddLogSums()));
-      }
-    }
-    return settled;
-  }
-
-  __device__ void iterate() {
-    const SinkhornRule& rule = p.rule.sinkhorn;
-    for (int64_t t = 0; t < rule.iterations; ++t) {
-      set_columns();
-      __syncthreads();
-      const bool moves = __syncthreads_or(!set_rows());
-      if (rule.tolerance > 0 && t > 0 && !moves) break;
-    }
-  }
-
   // The row where an anchor has the largest share of a row's largest element, which is 1: as logarithms.
-  __device__ int32_t winner(int32_t anchor) const {
+  __device__ int32_t find_winner(int32_t anchor) const {
     int32_t best = background();
     double most = -INFINITY;
     each_of_column(anchor, [&](int32_t g, T cost) {
       const double share = y[anchor] - scaled(cost) - row_top[g];
-      if (share > most || (share == most && g < best)) most = share, best = g;
+      if (share > most || (share == most && g < best)) {
+        most = share;
+        best = g;
+      }
     });
     return y[anchor] - row_top[background()] > most ? background() : best;
   }
