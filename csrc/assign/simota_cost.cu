@@ -5,30 +5,34 @@ namespace {
 
 // A thread owns one anchor and walks down the ground truths, so that neighbouring threads write neighbouring elements.
 template <class T>
-__global__ void __launch_bounds__(kTile, 2) fill(Batch<T> s, double* cost, T* overlap) {
-  __shared__ int32_t place_of[kTile];  // where a tile's anchor lies among its candidates, or -1
-  for (int64_t b = blockIdx.z; b < s.B; b += gridDim.z) {
-    const int64_t gts = s.gts(b);
-    for (int64_t tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) {
+__global__ void __launch_bounds__(kTile, 2) fill(Batch<T> batch,
+                                                 double* cost,  // [B, G, N]
+                                                 T* overlap) {  // [B, G, N]
+  __shared__ int32_t slot_of[kTile];  // where a tile's anchor lies among its candidates, or -1
+  for (int64_t b = blockIdx.z; b < batch.B; b += gridDim.z) {
+    const int64_t gts = batch.gts(b);
+    for (int64_t tile = blockIdx.x; tile < batch.tiles; tile += gridDim.x) {
       const int64_t first = tile * kTile, anchor = first + threadIdx.x;
-      const Candidate<T>* candidates = s.candidates + b * s.N + first;
-      place_of[threadIdx.x] = -1;
+      const Candidate<T>* candidates = batch.candidates + b * batch.N + first;
+      slot_of[threadIdx.x] = -1;
       __syncthreads();
-      if (threadIdx.x < s.counts[b * s.tiles + tile]) place_of[candidates[threadIdx.x].anchor - first] = threadIdx.x;
+      if (threadIdx.x < batch.counts[b * batch.tiles + tile]) {
+        slot_of[candidates[threadIdx.x].anchor - first] = threadIdx.x;
+      }
       __syncthreads();
-      const int32_t at = place_of[threadIdx.x];
-      for (int64_t g = blockIdx.y; g < s.G && anchor < s.N; g += gridDim.y) {
+      const int32_t slot = slot_of[threadIdx.x];
+      for (int64_t g = blockIdx.y; g < batch.G && anchor < batch.N; g += gridDim.y) {
         double pair = INFINITY;
         T common = T(0);
-        if (at >= 0 && g < gts) {
-          const Truth<T> gt = s.truth(b, g);
+        if (slot >= 0 && g < gts) {
+          const Truth<T> gt = batch.truth(b, g);
           if (gt.real) {
-            const Candidate<T> c = candidates[at];
-            pair = s.full_cost(b, c, gt);
+            const Candidate<T> c = candidates[slot];
+            pair = batch.full_cost(b, c, gt);
             common = iou(gt.box, c.box);
           }
         }
-        const int64_t out = (b * s.G + g) * s.N + anchor;
+        const int64_t out = (b * batch.G + g) * batch.N + anchor;
         cost[out] = pair;
         overlap[out] = common == common ? common : T(0);
       }
@@ -37,12 +41,16 @@ __global__ void __launch_bounds__(kTile, 2) fill(Batch<T> s, double* cost, T* ov
   }
 }
 
-std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes, const Tensor& cls_logits,
-                                       const std::optional<Tensor>& obj_logits, const Tensor& anchor_points,
-                                       const Tensor& strides, const Tensor& gt_boxes, const Tensor& gt_labels,
-                                       const std::optional<Tensor>& num_gts, double center_radius,
-                                       std::string candidates, double outside_penalty, double cls_weight,
-                                       double iou_weight, double iou_eps) {
+std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes,                 // [B, N, 4], cx, cy, w, h
+                                       const Tensor& cls_logits,                 // [B, N, C]
+                                       const std::optional<Tensor>& obj_logits,  // [B, N]
+                                       const Tensor& anchor_points,              // [N, 2]
+                                       const Tensor& strides,                    // [N]
+                                       const Tensor& gt_boxes,                   // [B, G, 4], cx, cy, w, h
+                                       const Tensor& gt_labels,                  // [B, G]
+                                       const std::optional<Tensor>& num_gts,     // [B]
+                                       double center_radius, std::string candidates, double outside_penalty,
+                                       double cls_weight, double iou_weight, double iou_eps) {
   const Device device(pred_boxes);
   const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   scene.check();

@@ -8,29 +8,38 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T, Kind kind>
-__global__ void forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t N, Format format) {
+__global__ void forward_kernel(const T* boxes1,  // [N, 4]
+                               const T* boxes2,  // [N, 4]
+                               T* out,           // [N]
+                               int64_t N, Format format) {
   for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < N; i += gridDim.x * int64_t{kThreads}) {
     out[i] = similarity<kind>(load_box(boxes1 + i * 4, format, kind), load_box(boxes2 + i * 4, format, kind));
   }
 }
 
-// out1, out2 [N, 4]: the gradients of sum(g * similarity).
+// Writes the gradients of sum(grad * similarity).
 template <class T, Kind kind>
-__global__ void backward_kernel(const T* grad, const T* boxes1, const T* boxes2, T* out1, T* out2, int64_t N,
-                                Format format) {
+__global__ void backward_kernel(const T* grad,    // [N]
+                                const T* boxes1,  // [N, 4]
+                                const T* boxes2,  // [N, 4]
+                                T* grad1,         // [N, 4]
+                                T* grad2,         // [N, 4]
+                                int64_t N, Format format) {
   for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < N; i += gridDim.x * int64_t{kThreads}) {
     const auto value = similarity<kind>(variable_box<T, 8>(boxes1 + i * 4, 0, format, kind),
                                         variable_box<T, 8>(boxes2 + i * 4, 4, format, kind));
     const T g = grad[i];
     for (int m = 0; m < 4; ++m) {
       // A zero gradient stays zero, whatever the boxes hold.
-      out1[i * 4 + m] = g == T(0) ? T(0) : g * value.partial[m];
-      out2[i * 4 + m] = g == T(0) ? T(0) : g * value.partial[4 + m];
+      grad1[i * 4 + m] = g == T(0) ? T(0) : g * value.partial[m];
+      grad2[i * 4 + m] = g == T(0) ? T(0) : g * value.partial[4 + m];
     }
   }
 }
 
-Tensor aligned_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
+Tensor aligned_iou(const Tensor& boxes1,  // [N, 4]
+                   const Tensor& boxes2,  // [N, 4]
+                   std::string fmt, std::string kind) {
   const Device device(boxes1);
   const BoxSets in = aligned_sets(boxes1, boxes2, fmt, kind);
   const int64_t N = boxes1.size(0);
@@ -45,7 +54,9 @@ Tensor aligned_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, 
   return out;
 }
 
-std::tuple<Tensor, Tensor> aligned_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
+std::tuple<Tensor, Tensor> aligned_iou_backward(const Tensor& grad,    // [N]
+                                                const Tensor& boxes1,  // [N, 4]
+                                                const Tensor& boxes2,  // [N, 4]
                                                 std::string fmt, std::string kind) {
   const Device device(boxes1);
   const BoxSets in = aligned_sets(boxes1, boxes2, fmt, kind);

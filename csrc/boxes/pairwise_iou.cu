@@ -14,11 +14,13 @@ struct alignas(16) Columns {
   T value[kColumns];
 };
 
-// A thread owns some columns and walks down the rows. With `whole` N is a multiple of kColumns, and a row of a thread
+// A thread has some columns and walks down the rows. With `whole` N is a multiple of kColumns, and a row of a thread
 // one store.
 template <class T, Kind kind, bool whole>
-__global__ void __launch_bounds__(kThreads, 2)
-    forward_kernel(const T* boxes1, const T* boxes2, T* out, int64_t B, int64_t M, int64_t N, Format format) {
+__global__ void __launch_bounds__(kThreads, 2) forward_kernel(const T* boxes1,  // [B, M, 4]
+                                                              const T* boxes2,  // [B, N, 4]
+                                                              T* out,           // [B, M, N]
+                                                              int64_t B, int64_t M, int64_t N, Format format) {
   __shared__ Box<T> rows[kRows];
   for (int64_t b = blockIdx.z; b < B; b += gridDim.z) {
     for (int64_t top = blockIdx.y * int64_t{kRows}; top < M; top += gridDim.y * int64_t{kRows}) {
@@ -35,7 +37,7 @@ __global__ void __launch_bounds__(kThreads, 2)
           column[c] = load_box(boxes2 + (b * N + min(j + c, N - 1)) * 4, format, kind);
         }
         T* p = out + (b * M + top) * N + j;
-        for (int i = 0; i < count; ++i, p += N) {
+        for (int i = 0; i < count; ++i) {
           Columns<T> row;
           for (int c = 0; c < kColumns; ++c) row.value[c] = similarity<kind>(rows[i], column[c]);
           if constexpr (whole) {
@@ -43,6 +45,7 @@ __global__ void __launch_bounds__(kThreads, 2)
           } else {
             for (int c = 0; c < kColumns && j + c < N; ++c) p[c] = row.value[c];
           }
+          p += N;
         }
       }
     }
@@ -67,18 +70,27 @@ __device__ void block_sum(T (&sum)[4]) {
   __syncthreads();
 }
 
-// A block owns one box of `own` and sums over the boxes of `other`; grad is read through its strides.
+// Of a gradient [B, M, N], by the image, by the box that a block has, and by the others.
+struct Strides {
+  int64_t image_stride, box_stride, other_stride;
+};
+
+// A block has one box and sums over the others. `first` says whether the box is of the first set.
 template <class T, Kind kind, bool first>
-__global__ void backward_kernel(const T* own, const T* other, const T* grad, int64_t stride_b, int64_t stride_own,
-                                int64_t stride_other, T* out, int64_t B, int64_t M, int64_t N, Format format) {
+__global__ void backward_kernel(const T* boxes,   // [B, M, 4]
+                                const T* others,  // [B, N, 4]
+                                const T* grad,    // [B, M, N], by its strides
+                                Strides strides,
+                                T* out,  // [B, M, 4]
+                                int64_t B, int64_t M, int64_t N, Format format) {
   for (int64_t row = blockIdx.x; row < B * M; row += gridDim.x) {
     const int64_t b = row / M, i = row % M;
-    const auto box = variable_box<T, 4>(own + row * 4, 0, format, kind);
+    const auto box = variable_box<T, 4>(boxes + row * 4, 0, format, kind);
     T sum[4] = {};
     for (int64_t j = threadIdx.x; j < N; j += kThreads) {
-      const T g = grad[b * stride_b + i * stride_own + j * stride_other];
+      const T g = grad[b * strides.image_stride + i * strides.box_stride + j * strides.other_stride];
       if (g == T(0)) continue;
-      const Box<T> fixed = load_box(other + (b * N + j) * 4, format, kind);
+      const Box<T> fixed = load_box(others + (b * N + j) * 4, format, kind);
       const auto value = similarity_by<kind, first>(box, fixed_box<Dual<T, 4>>(fixed));
       for (int m = 0; m < 4; ++m) sum[m] += g * value.partial[m];
     }
@@ -90,7 +102,8 @@ __global__ void backward_kernel(const T* own, const T* other, const T* grad, int
 }
 
 template <class T>
-void forward(const Device& device, const BoxSets& in, Tensor& out) {
+void forward(const Device& device, const BoxSets& in,
+             Tensor& out) {  // [B, M, N]
   const int64_t B = out.size(0), M = out.size(1), N = out.size(2);
   const dim3 grid(blocks(N, kThreads * kColumns), blocks(M, kRows), blocks(B, 1));
   dispatch_kind(in.kind, [&]<Kind kind>() {
@@ -100,7 +113,9 @@ void forward(const Device& device, const BoxSets& in, Tensor& out) {
   });
 }
 
-Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt, std::string kind) {
+Tensor pairwise_iou(const Tensor& boxes1,  // [B, M, 4]
+                    const Tensor& boxes2,  // [B, N, 4]
+                    std::string fmt, std::string kind) {
   const Device device(boxes1);
   const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
   Tensor out = torch::stable::new_empty(boxes1, {boxes1.size(0), boxes1.size(1), boxes2.size(1)}, in.dtype);
@@ -110,28 +125,33 @@ Tensor pairwise_iou(const Tensor& boxes1, const Tensor& boxes2, std::string fmt,
 }
 
 template <bool first, class T>
-void backward(const Device& device, const Tensor& own, const Tensor& other, const T* grad, const int64_t (&stride)[3],
-              Format format, Kind kind, Tensor& out) {
-  const int64_t B = own.size(0), M = own.size(1), N = other.size(1);
+void backward(const Device& device,
+              const Tensor& boxes,   // [B, M, 4]
+              const Tensor& others,  // [B, N, 4]
+              const T* grad,         // [B, M, N], by its strides
+              const Strides& strides, Format format, Kind kind,
+              Tensor& out) {  // [B, M, 4]
+  const int64_t B = boxes.size(0), M = boxes.size(1), N = others.size(1);
   if (B * M == 0) return;
   dispatch_kind(kind, [&]<Kind k>() {
-    device.launch(backward_kernel<T, k, first>, blocks(B * M, 1), kThreads, own.const_data_ptr<T>(),
-                  other.const_data_ptr<T>(), grad, stride[0], stride[1], stride[2], out.mutable_data_ptr<T>(), B, M, N,
-                  format);
+    device.launch(backward_kernel<T, k, first>, blocks(B * M, 1), kThreads, boxes.const_data_ptr<T>(),
+                  others.const_data_ptr<T>(), grad, strides, out.mutable_data_ptr<T>(), B, M, N, format);
   });
 }
 
-std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad, const Tensor& boxes1, const Tensor& boxes2,
+std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad,    // [B, M, N]
+                                                 const Tensor& boxes1,  // [B, M, 4]
+                                                 const Tensor& boxes2,  // [B, N, 4]
                                                  std::string fmt, std::string kind) {
   const Device device(boxes1);
   const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
   check_gradient(grad, in, "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
   Tensor grad1 = empty_like(in.boxes1), grad2 = empty_like(in.boxes2);
-  const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
-  const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
+  const Strides strides1{grad.stride(0), grad.stride(1), grad.stride(2)};
+  const Strides strides2{grad.stride(0), grad.stride(2), grad.stride(1)};
   dispatch_dtype(in.dtype, [&]<class T>() {
-    backward<true>(device, in.boxes1, in.boxes2, grad.const_data_ptr<T>(), forth, in.format, in.kind, grad1);
-    backward<false>(device, in.boxes2, in.boxes1, grad.const_data_ptr<T>(), back, in.format, in.kind, grad2);
+    backward<true>(device, in.boxes1, in.boxes2, grad.const_data_ptr<T>(), strides1, in.format, in.kind, grad1);
+    backward<false>(device, in.boxes2, in.boxes1, grad.const_data_ptr<T>(), strides2, in.format, in.kind, grad2);
   });
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
 }

@@ -15,13 +15,14 @@ constexpr int kWarps = 8;
 template <class T>
 struct Transport {
   int64_t B, M, N;
-  Reader<T> costs;
-  Reader<double> supply, demand;
+  Reader<T> costs;        // [B, M, N]
+  Reader<double> supply;  // [B, M]
+  Reader<double> demand;  // [B, N]
   double per_epsilon, tolerance;
-  // The workspace: potentials of rows [B, M] and columns [B, N], both over epsilon, and the last iteration in which a
-  // row was not settled [B].
-  double *x, *y;
-  int64_t* unsettled;
+  // The workspace. Potentials are over epsilon.
+  double* x;           // [B, M], potentials of rows
+  double* y;           // [B, N], potentials of columns
+  int64_t* unsettled;  // [B], the last iteration in which a row was not settled
 
   // Whether image b takes part in iteration t. Rows of t may already have said that they are not settled.
   __device__ bool takes_part(int64_t b, int64_t t) const { return tolerance == 0 || t < 2 || unsettled[b] >= t - 1; }
@@ -29,6 +30,7 @@ struct Transport {
   __device__ __forceinline__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
 };
 
+// A block gives some columns the potentials with which they carry their demand. Iteration t begins with it.
 template <class T>
 __global__ void __launch_bounds__(kColumns* kWarps, 4) set_columns(Transport<T> p, int64_t t) {
   __shared__ LogSum<T> parts[kWarps][kColumns];
@@ -54,6 +56,7 @@ __global__ void __launch_bounds__(kColumns* kWarps, 4) set_columns(Transport<T> 
   }
 }
 
+// A block gives a row the potential with which it carries its supply.
 template <class T, int threads>
 __global__ void __launch_bounds__(threads, 8) set_rows(Transport<T> p, int64_t t) {
   for (int64_t b = blockIdx.y; b < p.B; b += gridDim.y) {
@@ -76,7 +79,8 @@ __global__ void __launch_bounds__(threads, 8) set_rows(Transport<T> p, int64_t t
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 8) write_plan(Transport<T> p, T* plan) {
+__global__ void __launch_bounds__(kThreads, 8) write_plan(Transport<T> p,
+                                                          T* plan) {  // [B, M, N]
   for (int64_t b = blockIdx.y; b < p.B; b += gridDim.y) {
     for (int64_t i = blockIdx.x; i < p.M; i += gridDim.x) {
       const double x = p.x[b * p.M + i];
@@ -87,8 +91,10 @@ __global__ void __launch_bounds__(kThreads, 8) write_plan(Transport<T> p, T* pla
   }
 }
 
-Tensor sinkhorn(const Tensor& cost, const Tensor& supply, const Tensor& demand, double epsilon, int64_t iterations,
-                double tolerance) {
+Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
+                const Tensor& supply,  // [B, M]
+                const Tensor& demand,  // [B, N]
+                double epsilon, int64_t iterations, double tolerance) {
   const Device device(cost);
   check_transport(cost, supply, demand);
   const SinkhornRule rule = parse_sinkhorn(epsilon, iterations, tolerance);
@@ -99,17 +105,17 @@ Tensor sinkhorn(const Tensor& cost, const Tensor& supply, const Tensor& demand, 
   const auto doubles = [&](int64_t n) { return torch::stable::new_empty(cost, {B, n}, ScalarType::Double); };
   Tensor x = doubles(M), y = doubles(N), unsettled = torch::stable::new_empty(cost, {B}, ScalarType::Long);
   dispatch_dtype(dtype, [&]<class T>() {
-    const Transport<T> problem{B,
-                               M,
-                               N,
-                               Reader<T>(cost),
-                               Reader<double>(supply),
-                               Reader<double>(demand),
-                               1 / rule.epsilon,
-                               rule.tolerance,
-                               x.mutable_data_ptr<double>(),
-                               y.mutable_data_ptr<double>(),
-                               unsettled.mutable_data_ptr<int64_t>()};
+    const Transport<T> problem{.B = B,
+                               .M = M,
+                               .N = N,
+                               .costs = Reader<T>(cost),
+                               .supply = Reader<double>(supply),
+                               .demand = Reader<double>(demand),
+                               .per_epsilon = 1 / rule.epsilon,
+                               .tolerance = rule.tolerance,
+                               .x = x.mutable_data_ptr<double>(),
+                               .y = y.mutable_data_ptr<double>(),
+                               .unsettled = unsettled.mutable_data_ptr<int64_t>()};
     const dim3 columns(blocks(N, kColumns), blocks(B, 1)), rows(blocks(M, 1), blocks(B, 1));
     for (int64_t t = 0; t < rule.iterations; ++t) {
       device.launch(set_columns<T>, columns, kColumns * kWarps, problem, t);
