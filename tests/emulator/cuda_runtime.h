@@ -58,7 +58,7 @@ struct Meeting {
 struct Fiber {
   std::unique_ptr<char[]> stack;
   ucontext_t start = {};
-  jmp_buf place = {};
+  jmp_buf context = {};
   bool begun = false, done = false;
 };
 
@@ -110,7 +110,7 @@ class Block {
 
   void yield() {
     Fiber& fiber = fibers_[now_];
-    if (_setjmp(fiber.place) == 0) _longjmp(scheduler_, 1);
+    if (_setjmp(fiber.context) == 0) _longjmp(scheduler_, 1);
   }
 
  private:
@@ -120,7 +120,7 @@ class Block {
   void resume(Fiber& fiber) {
     threadIdx = dim3(now_, 0, 0);
     if (_setjmp(scheduler_) != 0) return;
-    if (fiber.begun) _longjmp(fiber.place, 1);
+    if (fiber.begun) _longjmp(fiber.context, 1);
     fiber.begun = true;
     getcontext(&fiber.start);
     fiber.start.uc_stack.ss_sp = fiber.stack.get();
@@ -217,18 +217,18 @@ inline int __popc(uint32_t bits) { return std::popcount(bits); }
 inline int __ffs(uint32_t bits) { return bits ? std::countr_zero(bits) + 1 : 0; }
 
 template <class T>
-T atomicAdd(T* at, T value) {
-  const T before = *at;
-  *at += value;
+T atomicAdd(T* address, T value) {
+  const T before = *address;
+  *address += value;
   return before;
 }
 template <class T>
-T atomicExch(T* at, T value) {
-  return std::exchange(*at, value);
+T atomicExch(T* address, T value) {
+  return std::exchange(*address, value);
 }
 template <class T>
-T atomicCAS(T* at, T expected, T value) {
-  const T before = *at;
-  if (before == expected) *at = value;
+T atomicCAS(T* address, T expected, T value) {
+  const T before = *address;
+  if (before == expected) *address = value;
   return before;
 }

@@ -127,31 +127,31 @@ def test_more_tiles_than_a_block_holds(kernel):
 
 
 def with_absent_rows(scene: Scene) -> tuple[Scene, list[int]]:
-    """The scene with rows strewn in that are no ground truths, and where its own rows went. If they counted, those on
+    """The scene with rows strewn in that are no ground truths, and where the real ones went. If they counted, those on
     objects would match, and those in corners would make candidates of anchors that have none."""
     boxes = scene.gt_boxes.repeat_interleave(2, 1)
     labels = scene.gt_labels.repeat_interleave(2, 1)
-    own = list(range(0, boxes.shape[1], 2))
+    real = list(range(0, boxes.shape[1], 2))
     boxes[:, 1, 2] = math.nan
     boxes[:, 3, 0] = math.nan
     labels[:, 5::2] = -1
     labels[:, 7::4] = scene.cls_logits.shape[2]
     boxes[:, 5, :2], boxes[:, 7, :2] = torch.tensor([4.0, 4]), torch.tensor([60.0, 60])
-    return scene._replace(gt_boxes=boxes, gt_labels=labels), own
+    return scene._replace(gt_boxes=boxes, gt_labels=labels), real
 
 
 @each_device
 @each_rule
 def test_absent_gts_are_as_if_not_given(kernel, rule):
     plain = random_scene([6, 6], size=64, pad=0)._replace(num_gts=None)
-    scene, own = with_absent_rows(plain)
+    scene, real = with_absent_rows(plain)
     counted = scene._replace(gt_boxes=scene.gt_boxes.nan_to_num(), gt_labels=torch.zeros_like(scene.gt_labels))
     candidates = [by_cpp("simota_cost", *s, *rule)[0].isfinite().any(1).sum() for s in (plain, counted)]
     assert candidates[0] < candidates[1] or rule[1] == "all"
     cost, iou = kernel("simota_cost")(*scene, *rule)
-    assert_close((cost[:, own], iou[:, own]), by_cpp("simota_cost", *plain, *rule), rtol=0, atol=0)
-    rest = [row for row in range(scene.gt_boxes.shape[1]) if row not in own]
-    assert (cost[:, rest] == math.inf).all() and (iou[:, rest] == 0).all()
+    assert_close((cost[:, real], iou[:, real]), by_cpp("simota_cost", *plain, *rule), rtol=0, atol=0)
+    absent = [row for row in range(scene.gt_boxes.shape[1]) if row not in real]
+    assert (cost[:, absent] == math.inf).all() and (iou[:, absent] == 0).all()
 
     matched_gt, *others = kernel("simota")(*scene, *rule, 10, "down")
     expected_gt, *expected = by_cpp("simota", *plain, *rule, 10, "down")
