@@ -45,7 +45,9 @@ __device__ __forceinline__ T sum_largest_by_block(const Values& values, int64_t 
     });
     top = block_reduce<threads>(top, AddTops());
     if (top.count == 0) break;
-    for (int32_t i = 0; i < top.count && q > 0; ++i, --q) sum += top.value;
+    const int64_t times = min(int64_t{top.count}, q);
+    for (int64_t i = 0; i < times; ++i) sum += top.value;
+    q -= times;
     last = top.value;
   }
   return sum;
