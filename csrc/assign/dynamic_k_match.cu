@@ -1,4 +1,3 @@
-#include "assign/matches.cuh"
 #include "assign/select.cuh"
 #include "assign/tensors.h"
 #include "core/reader.h"
@@ -127,11 +126,11 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost,          
   check_match(cost, iou, num_gts, topk);
   const bool to_nearest = parse_rounding(k_rounding);
   const int64_t B = cost.size(0), G = cost.size(1), N = cost.size(2);
-  Matches found(cost, B, N);
-  if (found.is_empty()) return found.as_tuple();
+  Matches matches(cost, B, N);
+  if (matches.is_empty()) return matches.tensors();
   Tensor owners = torch::stable::new_empty(cost, {B, N}, ScalarType::Int);
   int32_t* owner = owners.mutable_data_ptr<int32_t>();
-  int64_t* num_fg = found.num_fg.mutable_data_ptr<int64_t>();
+  int64_t* num_fg = matches.num_fg.mutable_data_ptr<int64_t>();
   device.launch(clear, blocks(B * N, kThreads), kThreads, owner, num_fg, B, N);
   dispatch_dtype(is_float64(iou) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
     const Matrices<T> matrices{.B = B,
@@ -146,9 +145,10 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost,          
                                .owners = owner};
     if (G > 0) device.launch(take_anchors<T>, dim3(blocks(G, 1), blocks(B, 1)), kThreads, matrices);
     device.launch(settle<T>, dim3(blocks(N, kThreads), blocks(B, 1)), kThreads, matrices,
-                  found.matched_gt.mutable_data_ptr<int64_t>(), found.matched_iou.mutable_data_ptr<float>(), num_fg);
+                  matches.matched_gt.mutable_data_ptr<int64_t>(), matches.matched_iou.mutable_data_ptr<float>(),
+                  num_fg);
   });
-  return found.as_tuple();
+  return matches.tensors();
 }
 
 }  // namespace

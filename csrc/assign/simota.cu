@@ -1,7 +1,6 @@
 #include <functional>
 
 #include "assign/candidates.cuh"
-#include "assign/matches.cuh"
 #include "assign/select.cuh"
 
 namespace yolox_ops {
@@ -160,18 +159,18 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes,             
   const Rule rule =
       parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
-  Matches found(pred_boxes, B, N);
-  if (found.is_empty()) return found.as_tuple();
+  Matches matches(scene);
+  if (matches.is_empty()) return matches.tensors();
   Tensor owners = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Int);
   dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
     const PreparedBatch<T> prepared(device, scene, rule, owners.mutable_data_ptr<int32_t>(),
-                                    found.num_fg.mutable_data_ptr<int64_t>());
+                                    matches.num_fg.mutable_data_ptr<int64_t>());
     const Batch<T>& batch = prepared.batch;
     if (G > 0) device.launch(take_candidates<T>, dim3(blocks(G, 1), blocks(B, 1)), kThreads, batch);
     device.launch(settle<T>, dim3(blocks(batch.tiles, 1), blocks(B, 1)), kTile, batch,
-                  found.matched_gt.mutable_data_ptr<int64_t>(), found.matched_iou.mutable_data_ptr<float>());
+                  matches.matched_gt.mutable_data_ptr<int64_t>(), matches.matched_iou.mutable_data_ptr<float>());
   });
-  return found.as_tuple();
+  return matches.tensors();
 }
 
 }  // namespace

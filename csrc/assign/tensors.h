@@ -66,14 +66,18 @@ struct Scene {
 
 // What dynamic_k_match, simota and ota return.
 struct Matches {
-  // On the device of `like`, not yet written.
+  // On the device of `like`, not yet written, but for num_fg where there is no anchor.
   Matches(const Tensor& like, int64_t B, int64_t N)
       : matched_gt(torch::stable::new_empty(like, {B, N}, ScalarType::Long)),
         matched_iou(torch::stable::new_empty(like, {B, N}, ScalarType::Float)),
-        num_fg(torch::stable::new_empty(like, {B}, ScalarType::Long)) {}
+        num_fg(torch::stable::new_empty(like, {B}, ScalarType::Long)) {
+    if (is_empty()) torch::stable::zero_(num_fg);
+  }
 
   explicit Matches(const Scene& scene)
       : Matches(scene.pred_boxes, scene.pred_boxes.size(0), scene.pred_boxes.size(1)) {}
+
+  bool is_empty() const { return matched_gt.numel() == 0; }
 
   std::tuple<Tensor, Tensor, Tensor> tensors() const { return {matched_gt, matched_iou, num_fg}; }
 

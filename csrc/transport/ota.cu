@@ -1,4 +1,3 @@
-#include "assign/matches.cuh"
 #include "transport/ota_iterate.cuh"
 #include "transport/ota_prepare.cuh"
 
@@ -84,8 +83,8 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                
   const OtaRule rule =
       parse_ota(center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma);
   const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
-  Matches found(pred_boxes, B, N);
-  if (found.is_empty()) return found.as_tuple();
+  Matches matches(scene);
+  if (matches.is_empty()) return matches.tensors();
   Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);
   torch::stable::zero_(taken);
   dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
@@ -95,10 +94,10 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                
     Tensor memory = torch::stable::new_empty(pred_boxes, {reserve_all(Arena(), pairs, work)}, ScalarType::Byte);
     reserve_all(Arena(static_cast<char*>(memory.mutable_data_ptr())), pairs, work);
     if (G > 0) device.launch(find_pairs<T>, dim3(blocks(G, 1), blocks(B, 1)), kFinders, pairs);
-    device.launch(solve<T>, blocks(B, 1), kThreads, pairs, work, found.matched_gt.mutable_data_ptr<int64_t>(),
-                  found.matched_iou.mutable_data_ptr<float>(), found.num_fg.mutable_data_ptr<int64_t>());
+    device.launch(solve<T>, blocks(B, 1), kThreads, pairs, work, matches.matched_gt.mutable_data_ptr<int64_t>(),
+                  matches.matched_iou.mutable_data_ptr<float>(), matches.num_fg.mutable_data_ptr<int64_t>());
   });
-  return found.as_tuple();
+  return matches.tensors();
 }
 
 }  // namespace
