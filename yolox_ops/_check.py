@@ -1,19 +1,7 @@
-"""Checks of tensors and modules; those of all else are in _arguments.py, and importable from here."""
+"""Checks of tensors and modules; those of numbers, choices and shapes, which need no torch, are in _arguments.py."""
 
 import torch
 from torch import Tensor, nn
-
-from yolox_ops._arguments import FORMATS as FORMATS
-from yolox_ops._arguments import KINDS as KINDS
-from yolox_ops._arguments import LARGEST_SIDE as LARGEST_SIDE
-from yolox_ops._arguments import check_at_least as check_at_least
-from yolox_ops._arguments import check_between as check_between
-from yolox_ops._arguments import check_choice as check_choice
-from yolox_ops._arguments import check_count as check_count
-from yolox_ops._arguments import check_number as check_number
-from yolox_ops._arguments import check_positive as check_positive
-from yolox_ops._arguments import check_shape as check_shape
-from yolox_ops._arguments import short_repr as short_repr
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

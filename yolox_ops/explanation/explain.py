@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_float, check_integer, check_shape
+from yolox_ops._arguments import check_shape
+from yolox_ops._check import check_float, check_integer
 from yolox_ops._files import written_whole
 from yolox_ops._missing import needs_extra
 from yolox_ops.assignment import Assignment

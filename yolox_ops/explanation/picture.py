@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from yolox_ops._check import check_float, check_shape, check_tensor
+from yolox_ops._arguments import check_shape
+from yolox_ops._check import check_float, check_tensor
 from yolox_ops.explanation.palette import COLORS
 from yolox_ops.explanation.table import ExplainedGT, ExplainedImage
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_shape, check_tensor
+from yolox_ops._arguments import check_shape
+from yolox_ops._check import check_tensor
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
 from yolox_ops.yolox.loss import yolox_loss

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
-from yolox_ops._check import check_float, check_shape
+from yolox_ops._arguments import check_shape
+from yolox_ops._check import check_float
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
 

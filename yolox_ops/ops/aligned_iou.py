@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import FORMATS, KINDS, check_choice, check_float, check_same_device, check_shape, wide_dtype
+from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
+from yolox_ops._check import check_float, check_same_device, wide_dtype
 from yolox_ops._gradient import register_box_gradient
 
 torch.library.define("yolox_ops::aligned_iou", "(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor")

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_choice, check_count, check_float, check_integer, check_same_device, check_shape
+from yolox_ops._arguments import check_choice, check_count, check_shape
+from yolox_ops._check import check_float, check_integer, check_same_device
 from yolox_ops.assignment import Assignment
 
 torch.library.define(

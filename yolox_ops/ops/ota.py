@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_between, check_count, check_positive
+from yolox_ops._arguments import check_between, check_count, check_positive
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.simota_cost import check_scene_tensors
 from yolox_ops.ops.sinkhorn import check_iteration

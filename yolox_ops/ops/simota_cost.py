@@ -5,16 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from yolox_ops._check import (
-    check_between,
-    check_choice,
-    check_float,
-    check_integer,
-    check_positive,
-    check_same_device,
-    check_shape,
-    wide_dtype,
-)
+from yolox_ops._arguments import check_between, check_choice, check_positive, check_shape
+from yolox_ops._check import check_float, check_integer, check_same_device, wide_dtype
 
 SCENE_SCHEMA = (
     "Tensor pred_boxes, Tensor cls_logits, Tensor? obj_logits, Tensor anchor_points, Tensor strides, Tensor gt_boxes, "

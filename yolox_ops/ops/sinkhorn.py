@@ -3,15 +3,8 @@
 import torch
 from torch import Tensor
 
-from yolox_ops._check import (
-    check_at_least,
-    check_between,
-    check_count,
-    check_float,
-    check_same_device,
-    check_shape,
-    wide_dtype,
-)
+from yolox_ops._arguments import check_at_least, check_between, check_count, check_shape
+from yolox_ops._check import check_float, check_same_device, wide_dtype
 
 torch.library.define(
     "yolox_ops::sinkhorn",

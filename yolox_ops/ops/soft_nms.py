@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from yolox_ops._arguments import check_nms_rule
-from yolox_ops._check import check_count, check_float, check_integer, check_same_device, check_shape, wide_dtype
+from yolox_ops._arguments import check_count, check_nms_rule, check_shape
+from yolox_ops._check import check_float, check_integer, check_same_device, wide_dtype
 
 torch.library.define(
     "yolox_ops::soft_nms",

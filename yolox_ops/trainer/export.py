@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import check_count, check_eval
+from yolox_ops._arguments import check_count
+from yolox_ops._check import check_eval
 from yolox_ops._files import written_whole
 from yolox_ops.yolox.model import YOLOX
 

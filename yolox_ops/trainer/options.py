@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from yolox_ops._check import LARGEST_SIDE, short_repr
+from yolox_ops._arguments import LARGEST_SIDE, short_repr
 
 
 def positive(text: str) -> int:

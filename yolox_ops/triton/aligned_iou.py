@@ -4,7 +4,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._check import FORMATS, KINDS, check_choice, check_shape, wide_dtype
+from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
+from yolox_ops._check import wide_dtype
 from yolox_ops.triton.box_gradient import gradient
 from yolox_ops.triton.boxes import angles, load_angle, load_numbers, make_box, similarity, store_numbers
 from yolox_ops.triton.launch import blocks, launch

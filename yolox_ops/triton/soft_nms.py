@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._arguments import METHODS
-from yolox_ops._check import FORMATS, check_at_least, check_choice, check_shape, wide_dtype
+from yolox_ops._arguments import FORMATS, METHODS, check_at_least, check_choice, check_shape
+from yolox_ops._check import wide_dtype
 from yolox_ops.triton.boxes import divide, iou, load_box
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.numeric import exp_scaled

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from yolox_ops._check import check_count
+from yolox_ops._arguments import check_count
 
 STRIDES = (8, 16, 32)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import LARGEST_SIDE, check_choice, short_repr
+from yolox_ops._arguments import LARGEST_SIDE, check_choice, short_repr
 from yolox_ops.yolox.anchors import STRIDES
 from yolox_ops.yolox.checkpoint_file import read_checkpoint
 from yolox_ops.yolox.model import MODELS, YOLOX, input_size

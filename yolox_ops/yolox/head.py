@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import check_count
+from yolox_ops._arguments import check_count
 from yolox_ops.yolox.blocks import BaseConv, conv
 
 

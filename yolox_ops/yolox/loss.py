@@ -8,7 +8,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from yolox_ops._check import check_at_least, check_choice, check_float, check_same_device, check_shape, wide_dtype
+from yolox_ops._arguments import check_at_least, check_choice, check_shape
+from yolox_ops._check import check_float, check_same_device, wide_dtype
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.pairwise_iou import pairwise_iou

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import check_float, check_shape, wide_dtype
+from yolox_ops._arguments import check_shape
+from yolox_ops._check import check_float, wide_dtype
 from yolox_ops.yolox.anchors import STRIDES, anchor_grid
 from yolox_ops.yolox.backbone import PAFPN, YOLOFPN
 from yolox_ops.yolox.detections import Detections, detect

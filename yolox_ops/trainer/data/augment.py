@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from yolox_ops._check import check_at_least, check_between, check_choice, check_positive
+from yolox_ops._arguments import check_at_least, check_between, check_choice, check_positive
 from yolox_ops.trainer.data.letterbox import FILL, blank, letterbox_sample, on_canvas, paste, scaled, visible
 from yolox_ops.trainer.data.sample import Dataset, Sample
 from yolox_ops.yolox.model import MODELS

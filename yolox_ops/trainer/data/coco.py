@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from yolox_ops._check import check_choice, short_repr
+from yolox_ops._arguments import check_choice, short_repr
 from yolox_ops._files import BadFile
 from yolox_ops.trainer.data.coco_records import (
     annotation_fault,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from yolox_ops._check import short_repr
+from yolox_ops._arguments import short_repr
 from yolox_ops._files import read_regular
 
 SECTIONS = ("images", "annotations", "categories")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_digits
 
-from yolox_ops._check import check_choice, check_count
+from yolox_ops._arguments import check_choice, check_count
 from yolox_ops.trainer.data.sample import Sample
 
 SPLITS = ("train", "val")

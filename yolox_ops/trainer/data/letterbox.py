@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from yolox_ops._check import check_count
+from yolox_ops._arguments import check_count
 from yolox_ops.trainer.data.sample import Sample
 
 FILL = 114  # the grey that Megvii's models know as "no image"

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import distributed as dist
 
-from yolox_ops._check import short_repr
+from yolox_ops._arguments import short_repr
 from yolox_ops._files import held
 from yolox_ops.trainer.data.open import open_dataset
 from yolox_ops.trainer.options import told

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from yolox_ops._check import (
+from yolox_ops._arguments import (
     LARGEST_SIDE,
     check_at_least,
     check_between,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from yolox_ops._check import short_repr
+from yolox_ops._arguments import short_repr
 from yolox_ops._files import written_whole
 from yolox_ops.trainer.train.recipe import Recipe
 from yolox_ops.yolox.checkpoint_file import read_checkpoint, seal

@@ -11,7 +11,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from yolox_ops._check import check_count
+from yolox_ops._arguments import check_count
 from yolox_ops._files import remove_unfinished
 from yolox_ops.assignment import Assignment
 from yolox_ops.trainer.data.sample import Batch, Dataset
