@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what editors and type checkers see: the names of _HOMES
     from yolox_ops.ops.soft_nms import batched_soft_nms as batched_soft_nms
     from yolox_ops.ops.soft_nms import soft_nms as soft_nms
     from yolox_ops.presets import PRESETS as PRESETS
+    from yolox_ops.scene import Scene as Scene
     from yolox_ops.yolox.loss import YOLOXLoss as YOLOXLoss
     from yolox_ops.yolox.loss import yolox_loss as yolox_loss
 
@@ -48,6 +49,7 @@ _HOMES = {
     "batched_soft_nms": "yolox_ops.ops.soft_nms",
     "soft_nms": "yolox_ops.ops.soft_nms",
     "PRESETS": "yolox_ops.presets",
+    "Scene": "yolox_ops.scene",
     "YOLOXLoss": "yolox_ops.yolox.loss",
     "yolox_loss": "yolox_ops.yolox.loss",
 }

@@ -15,7 +15,8 @@ from yolox_ops._missing import needs_extra
 from yolox_ops.assignment import Assignment
 from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, places, text
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match
-from yolox_ops.ops.simota_cost import check_scene_tensors, simota_cost
+from yolox_ops.ops.simota_cost import simota_cost
+from yolox_ops.scene import Scene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,11 +84,11 @@ class Explanation(NamedTuple):
         return figure
 
 
-def _checked(assignment: Assignment, shape: torch.Size, G: int, counts: Sequence[int]) -> Assignment:
-    """The assignment on the CPU, if it can be one of these images; `shape` is that of pred_boxes."""
+def _checked(assignment: Assignment, scene: Scene, counts: Sequence[int]) -> Assignment:
+    """The assignment on the CPU, if it can be one of these images."""
     if not isinstance(assignment, Assignment):
         raise TypeError(f"assignment must be a yolox_ops.Assignment, got {type(assignment).__name__}")
-    B, N, _ = shape
+    (B, N, _), G = scene.pred_boxes.shape, scene.gt_boxes.shape[1]
     check_integer("matched_gt", assignment.matched_gt)
     check_shape("matched_gt", assignment.matched_gt, "[B, N]", (B, N))
     check_float("matched_iou", assignment.matched_iou)
@@ -139,24 +140,21 @@ def explain(
         ValueError: a shape, device or parameter does not fit; a num_gts is outside [0, G]; a matched_gt is no row of
         its image; a num_fg is not the number of positives. TypeError: a dtype or a keyword does not fit.
     """
-    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
-    check_scene_tensors(*tensors)
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    scene.check()
     counts = [gt_boxes.shape[1]] * len(gt_boxes) if num_gts is None else num_gts.tolist()
-    given = _checked(assignment, pred_boxes.shape, gt_boxes.shape[1], counts)
-    pred, cls, points, steps, boxes, labels = (
-        t.detach().cpu() for t in (pred_boxes, cls_logits, anchor_points, strides, gt_boxes, gt_labels)
-    )
-    obj = None if obj_logits is None else obj_logits.detach().cpu()
+    given = _checked(assignment, scene, counts)
+    scene = Scene._make(None if t is None else t.cpu() for t in scene.detach())
+    points, steps, C = scene.anchor_points, scene.strides, cls_logits.shape[-1]
 
     matching = {name: rule.pop(name) for name in MATCHING if name in rule}
     levels = tuple(steps.unique().tolist())
     images = []
     for b, count in enumerate(counts):
-        predictions = pred[b : b + 1], cls[b : b + 1], None if obj is None else obj[b : b + 1]
-        gts = boxes[b, :count], labels[b, :count]
-        own, asked = _claims(*predictions, points, steps, *gts, rule, matching)
+        image = _image(scene, b, count)
+        region, asked = _claims(image, rule, matching)
         explained = []
-        for g, (box, label) in enumerate(zip(*gts, strict=True)):
+        for g, (box, label) in enumerate(zip(image.gt_boxes[0], image.gt_labels[0], strict=True)):
             mine = given.matched_gt[b] == g
             anchors = mine.nonzero()[:, 0]
             winners, sizes = given.matched_gt[b, asked[g] & ~mine].unique(return_counts=True)
@@ -165,7 +163,7 @@ def explain(
                 row=g,
                 label=int(label),
                 box=tuple(box.tolist()),
-                region=int(own[g].sum()),
+                region=int(region[g].sum()),
                 k=int(asked[g].sum()),
                 anchors=anchors,
                 per_level=tuple(int((steps[anchors] == level).sum()) for level in levels),
@@ -174,38 +172,48 @@ def explain(
                 lost=dict(zip(winners.tolist(), sizes.tolist(), strict=True)),
                 reason="",
             )
-            explained.append(gt if gt.positives else gt._replace(reason=_reason(gt, cls.shape[-1], points, steps)))
+            explained.append(gt if gt.positives else gt._replace(reason=_reason(gt, C, points, steps)))
         images.append(ExplainedImage(b, tuple(explained), len(points), int((asked.sum(0) > 1).sum())))
     return Explanation(tuple(images), levels, points, steps)
 
 
-def _claims(
-    pred_boxes: Tensor,  # [1, N, 4], as the other predictions of one image
-    cls_logits: Tensor,
-    obj_logits: Tensor | None,
-    anchor_points: Tensor,
-    strides: Tensor,
-    gt_boxes: Tensor,  # [G, 4]
-    gt_labels: Tensor,
-    rule: dict[str, Any],
-    matching: dict[str, Any],
-) -> tuple[Tensor, Tensor]:
+def _image(scene: Scene, b: int, count: int) -> Scene:
+    """Image b alone, without its padding."""
+    return Scene(
+        scene.pred_boxes[b : b + 1],
+        scene.cls_logits[b : b + 1],
+        None if scene.obj_logits is None else scene.obj_logits[b : b + 1],
+        scene.anchor_points,
+        scene.strides,
+        scene.gt_boxes[b : b + 1, :count],
+        scene.gt_labels[b : b + 1, :count],
+    )
+
+
+def _claims(image: Scene, rule: dict[str, Any], matching: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Two of [G, N] bool: the anchors in a ground truth's own region, and those that it asks for. Both come from the
     ops, which know the rule, by giving them each ground truth as an image of its own."""
-    G, N = len(gt_boxes), pred_boxes.shape[1]
-    own, asked = torch.zeros(2, G, N, dtype=torch.bool)
-    real = (gt_labels >= 0) & (gt_labels < cls_logits.shape[-1]) & ~gt_boxes.isnan().any(-1)  # [G]
-    gt_boxes, gt_labels = gt_boxes[real], gt_labels[real]
-    grid = anchor_points, strides
+    boxes, labels = image.gt_boxes[0], image.gt_labels[0]
+    region, asked = torch.zeros(2, len(boxes), len(image.strides), dtype=torch.bool)
+    real = (labels >= 0) & (labels < image.cls_logits.shape[-1]) & ~boxes.isnan().any(-1)  # [G]
+    boxes, labels = boxes[real], labels[real]
 
-    matrices = simota_cost(pred_boxes, cls_logits, obj_logits, *grid, gt_boxes[None], gt_labels[None], **rule)
+    matrices = simota_cost(*image._replace(gt_boxes=boxes[None], gt_labels=labels[None]), **rule)
     asked[real] = dynamic_k_match(*(matrix.transpose(0, 1) for matrix in matrices), **matching).fg_mask
     # Whatever the predictions: where nothing else costs anything, the penalty tells who is outside.
     rule = {**rule, "cls_weight": 0, "iou_weight": 0, "outside_penalty": 1}
-    nothing = pred_boxes.new_zeros(len(gt_boxes), N, 1)
-    alone = nothing.expand(-1, -1, 4), nothing, None, *grid, gt_boxes[:, None], 0 * gt_labels[:, None]
-    own[real] = simota_cost(*alone, **rule).cost[:, 0] == 0
-    return own, asked
+    nothing = image.pred_boxes.new_zeros(len(boxes), len(image.strides), 1)
+    alone = Scene(
+        pred_boxes=nothing.expand(-1, -1, 4),
+        cls_logits=nothing,
+        obj_logits=None,
+        anchor_points=image.anchor_points,
+        strides=image.strides,
+        gt_boxes=boxes[:, None],
+        gt_labels=0 * labels[:, None],
+    )
+    region[real] = simota_cost(*alone, **rule).cost[:, 0] == 0
+    return region, asked
 
 
 def _reason(gt: ExplainedGT, classes: int, anchor_points: Tensor, strides: Tensor) -> str:

@@ -11,12 +11,13 @@ from yolox_ops._arguments import check_shape
 from yolox_ops._check import check_tensor
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
+from yolox_ops.scene import Scene
 from yolox_ops.yolox.loss import yolox_loss
 
 
 def scene(
     x_shifts: list[Tensor], y_shifts: list[Tensor], expanded_strides: list[Tensor], labels: Tensor, outputs: Tensor
-) -> tuple[Tensor, ...]:
+) -> Scene:
     """What simota, yolox_loss and explain take, from what a head gives to its get_losses. Anchors and boxes to learn
     are float32; the predictions may be halves, of which the ops compute in float32.
 
@@ -34,7 +35,7 @@ def scene(
     real = (labels[..., 1:] != 0).any(-1)
     # Real rows first, in their order: a count per image is then all that there is to say.
     packed = labels.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(labels)).float()
-    return (
+    return Scene(
         outputs[..., :4],
         outputs[..., 5:],
         outputs[..., 4],
@@ -69,13 +70,14 @@ def get_losses(
         warnings.warn(f"labels arrive as {labels.dtype}, which rounds them: pass float32", stacklevel=2)
     rule = PRESETS[rule_name(self)]
     loss = yolox_loss(
-        *inputs,
+        *inputs,  # type: ignore[arg-type]  # which has objectness
         raw_boxes=torch.cat(origin_preds, 1) if self.use_l1 else None,
         box_loss=self.iou_loss.loss_type,
         all_ranks=False,
         assigner=functools.partial(simota, **rule),
     )
-    ratio = loss.num_fg.sum().clamp(min=1) / inputs[-1].sum().clamp(min=1)
+    assert inputs.num_gts is not None  # scene counts them
+    ratio = loss.num_fg.sum().clamp(min=1) / inputs.num_gts.sum().clamp(min=1)
     return loss.total, 5 * loss.box, loss.obj, loss.cls, loss.l1 if self.use_l1 else 0.0, ratio
 
 

@@ -12,6 +12,7 @@ from yolox_ops._arguments import check_shape
 from yolox_ops._check import check_float
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
+from yolox_ops.scene import Scene
 
 try:
     from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner, BboxOverlaps2D
@@ -135,15 +136,18 @@ class YOLOXOpsSimOTAAssigner(BaseAssigner):
         gt_bboxes = pad_sequence([gts.bboxes for gts in batch_gt_instances], batch_first=True)
         gt_labels = pad_sequence([gts.labels.long() for gts in batch_gt_instances], batch_first=True)
         counts = [len(gts.bboxes) for gts in batch_gt_instances]
+        scene = Scene(
+            pred_boxes=_centred(_wide(bboxes)),
+            cls_logits=torch.logit(_wide(scores)),
+            obj_logits=None,
+            anchor_points=priors[:, :2],
+            strides=priors[:, 2],
+            gt_boxes=_centred(_wide(gt_bboxes)),
+            gt_labels=gt_labels,
+            num_gts=torch.tensor(counts).to(bboxes.device, non_blocking=True),
+        )
         found = simota(
-            _centred(_wide(bboxes)),
-            torch.logit(_wide(scores)),
-            None,
-            priors[:, :2],
-            priors[:, 2],
-            _centred(_wide(gt_bboxes)),
-            gt_labels,
-            torch.tensor(counts).to(bboxes.device, non_blocking=True),
+            *scene,
             **{**PRESETS["mmdet"], "center_radius": self.center_radius},
             cls_weight=self.cls_weight,
             iou_weight=self.iou_weight,

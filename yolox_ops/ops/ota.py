@@ -7,8 +7,8 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_between, check_count, check_positive
 from yolox_ops.assignment import Assignment
-from yolox_ops.ops.simota_cost import check_scene_tensors
 from yolox_ops.ops.sinkhorn import check_iteration
+from yolox_ops.scene import Scene
 
 torch.library.define(
     "yolox_ops::ota",
@@ -18,10 +18,10 @@ torch.library.define(
 )
 
 
-def check_ota(*scene_and_rule: Any) -> None:
+def check(*scene_and_rule: Any) -> None:
     """The arguments of the bare op. The bounds keep a penalty of 1e6 out of reach of everything else."""
-    *scene, center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma = scene_and_rule
-    check_scene_tensors(*scene)
+    Scene(*scene_and_rule[:8]).check()
+    center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma = scene_and_rule[8:]
     check_positive("center_radius", center_radius)
     check_count("topk", topk, 1)
     check_between("iou_weight", iou_weight, 0, 1e3)
@@ -33,8 +33,9 @@ def check_ota(*scene_and_rule: Any) -> None:
 
 
 @torch.library.register_fake("yolox_ops::ota")
-def _(pred_boxes: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    check_ota(pred_boxes, *rest)
+def _(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
+    check(*scene_and_rule)
+    pred_boxes = scene_and_rule[0]
     images, anchors = pred_boxes.shape[:2]
     return (
         pred_boxes.new_empty((images, anchors), dtype=torch.int64),
@@ -102,8 +103,7 @@ def ota(
 
     Raises: as simota; ValueError also for a number outside the bounds above.
     """
-    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma)
-    check_ota(*tensors, *rule)
-    detached = (None if t is None else t.detach() for t in tensors)
-    return Assignment(*torch.ops.yolox_ops.ota(*detached, *rule))
+    check(*scene, *rule)
+    return Assignment(*torch.ops.yolox_ops.ota(*scene.detach(), *rule))

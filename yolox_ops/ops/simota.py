@@ -6,17 +6,25 @@ import torch
 from torch import Tensor
 
 from yolox_ops.assignment import Assignment
+from yolox_ops.ops import simota_cost
 from yolox_ops.ops.dynamic_k_match import check_dynamic_k
-from yolox_ops.ops.simota_cost import SCENE_SCHEMA, check_scene
+from yolox_ops.scene import Scene
 
-torch.library.define("yolox_ops::simota", f"({SCENE_SCHEMA}, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)")
+torch.library.define(
+    "yolox_ops::simota", f"({simota_cost.SCHEMA}, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)"
+)
+
+
+def check(*scene_and_rule: Any) -> None:
+    """The arguments of the bare op."""
+    simota_cost.check(*scene_and_rule[:-2])
+    check_dynamic_k(*scene_and_rule[-2:])
 
 
 @torch.library.register_fake("yolox_ops::simota")
-def _(pred_boxes: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *scene, topk, k_rounding = rest
-    check_scene(pred_boxes, *scene)
-    check_dynamic_k(topk, k_rounding)
+def _(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
+    check(*scene_and_rule)
+    pred_boxes = scene_and_rule[0]
     images, anchors = pred_boxes.shape[:2]
     return (
         pred_boxes.new_empty((images, anchors), dtype=torch.int64),
@@ -84,9 +92,7 @@ def simota(
         ground truth (both named by image and row) or a num_gts outside [0, G]. TypeError: a dtype does not fit. On a
         GPU, where looking would make the host wait, such a ground truth is absent and num_gts is clamped.
     """
-    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
-    rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
-    check_scene(*tensors, *rule)
-    check_dynamic_k(topk, k_rounding)
-    detached = (None if t is None else t.detach() for t in tensors)
-    return Assignment(*torch.ops.yolox_ops.simota(*detached, *rule, topk, k_rounding))
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding)
+    check(*scene, *rule)
+    return Assignment(*torch.ops.yolox_ops.simota(*scene.detach(), *rule))

@@ -5,15 +5,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from yolox_ops._arguments import check_between, check_choice, check_positive, check_shape
-from yolox_ops._check import check_float, check_integer, check_same_device, wide_dtype
+from yolox_ops._arguments import check_between, check_choice, check_positive
+from yolox_ops._check import wide_dtype
+from yolox_ops.scene import Scene
 
-SCENE_SCHEMA = (
+SCHEMA = (
     "Tensor pred_boxes, Tensor cls_logits, Tensor? obj_logits, Tensor anchor_points, Tensor strides, Tensor gt_boxes, "
     "Tensor gt_labels, Tensor? num_gts, float center_radius, str candidates, float outside_penalty, float cls_weight, "
     "float iou_weight, float iou_eps"
 )
-torch.library.define("yolox_ops::simota_cost", f"({SCENE_SCHEMA}) -> (Tensor, Tensor)")
+torch.library.define("yolox_ops::simota_cost", f"({SCHEMA}) -> (Tensor, Tensor)")
 
 
 class SimOTACost(NamedTuple):
@@ -24,58 +25,7 @@ class SimOTACost(NamedTuple):
     iou: Tensor
 
 
-def check_scene_tensors(
-    pred_boxes: Tensor,
-    cls_logits: Tensor,
-    obj_logits: Tensor | None,
-    anchor_points: Tensor,
-    strides: Tensor,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    num_gts: Tensor | None,
-) -> None:
-    """What an assigner and the loss ask of the scene. What the values of tensors must obey the CPU kernels check."""
-    check_float("pred_boxes", pred_boxes)
-    check_shape("pred_boxes", pred_boxes, "[B, N, 4]", (None, None, 4))
-    images, anchors = pred_boxes.shape[:2]
-    check_float("cls_logits", cls_logits)
-    check_shape("cls_logits", cls_logits, "[B, N, C]", (images, anchors, None))
-    if obj_logits is not None:
-        check_float("obj_logits", obj_logits)
-        check_shape("obj_logits", obj_logits, "[B, N]", (images, anchors))
-    check_float("anchor_points", anchor_points)
-    check_shape("anchor_points", anchor_points, "[N, 2]", (anchors, 2))
-    check_float("strides", strides)
-    check_shape("strides", strides, "[N]", (anchors,))
-    check_float("gt_boxes", gt_boxes)
-    check_shape("gt_boxes", gt_boxes, "[B, G, 4]", (images, None, 4))
-    check_integer("gt_labels", gt_labels)
-    check_shape("gt_labels", gt_labels, "[B, G]", (images, gt_boxes.shape[1]))
-    if num_gts is not None:
-        check_integer("num_gts", num_gts)
-        check_shape("num_gts", num_gts, "[B]", (images,))
-    check_same_device(
-        "pred_boxes",
-        pred_boxes,
-        cls_logits=cls_logits,
-        obj_logits=obj_logits,
-        anchor_points=anchor_points,
-        strides=strides,
-        gt_boxes=gt_boxes,
-        gt_labels=gt_labels,
-        num_gts=num_gts,
-    )
-
-
-def check_scene(
-    pred_boxes: Tensor,
-    cls_logits: Tensor,
-    obj_logits: Tensor | None,
-    anchor_points: Tensor,
-    strides: Tensor,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    num_gts: Tensor | None,
+def check_rule(
     center_radius: float,
     candidates: str,
     outside_penalty: float,
@@ -83,8 +33,7 @@ def check_scene(
     iou_weight: float,
     iou_eps: float,
 ) -> None:
-    """The checks that simota_cost and simota share."""
-    check_scene_tensors(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    """The options that simota_cost and simota share."""
     check_positive("center_radius", center_radius)
     check_choice("candidates", candidates, ("center", "box_or_center", "all"))
     check_between("outside_penalty", outside_penalty, 0, 1e9)
@@ -93,18 +42,18 @@ def check_scene(
     check_between("iou_eps", iou_eps, 1e-30, 1)
 
 
+def check(*scene_and_rule: Any) -> None:
+    """The arguments of the bare op, the eight of a scene and then the rule's, as all pages of assigners take them."""
+    Scene(*scene_and_rule[:8]).check()
+    check_rule(*scene_and_rule[8:])
+
+
 @torch.library.register_fake("yolox_ops::simota_cost")
-def _(
-    pred_boxes: Tensor,
-    cls_logits: Tensor,
-    obj_logits: Tensor | None,
-    anchor_points: Tensor,
-    strides: Tensor,
-    gt_boxes: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, Tensor]:
-    check_scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, *rest)
-    shape = (pred_boxes.shape[0], gt_boxes.shape[1], pred_boxes.shape[1])
+def _(*scene_and_rule: Any) -> tuple[Tensor, Tensor]:
+    check(*scene_and_rule)
+    scene = Scene(*scene_and_rule[:8])
+    pred_boxes = scene.pred_boxes
+    shape = (pred_boxes.shape[0], scene.gt_boxes.shape[1], pred_boxes.shape[1])
     return pred_boxes.new_empty(shape, dtype=torch.float64), pred_boxes.new_empty(shape, dtype=wide_dtype(pred_boxes))
 
 
@@ -136,8 +85,7 @@ def simota_cost(
 
     Raises: as simota.
     """
-    tensors = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps)
-    check_scene(*tensors, *rule)
-    detached = (None if t is None else t.detach() for t in tensors)
-    return SimOTACost(*torch.ops.yolox_ops.simota_cost(*detached, *rule))
+    check(*scene, *rule)
+    return SimOTACost(*torch.ops.yolox_ops.simota_cost(*scene.detach(), *rule))

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops.ops.ota import check_ota
+from yolox_ops.ops.ota import check
 from yolox_ops.triton.candidates import NUMBERS, arithmetic, dense_scene, load_overlaps
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, store_match
@@ -68,7 +68,7 @@ def pairs_of(G: int, N: int) -> int:
 
 
 def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
-    check_ota(*scene_and_rule)
+    check(*scene_and_rule)
     *scene, center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma = scene_and_rule
     pred_boxes, cls_logits, obj_logits = scene[:3]
     (B, N, C), G = cls_logits.shape, scene[5].shape[1]

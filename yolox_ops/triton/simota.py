@@ -7,8 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops.ops.dynamic_k_match import check_dynamic_k
-from yolox_ops.ops.simota_cost import check_scene
+from yolox_ops.ops.simota import check
 from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs, load_gt, load_overlaps
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
@@ -65,9 +64,8 @@ def finish(
 
 
 def simota(*scene_rule_and_k: Any) -> tuple[Tensor, Tensor, Tensor]:
+    check(*scene_rule_and_k)
     *scene_and_rule, topk, k_rounding = scene_rule_and_k
-    check_scene(*scene_and_rule)
-    check_dynamic_k(topk, k_rounding)
     pred_boxes, gt_boxes = scene_and_rule[0], scene_and_rule[5]
     (B, N, _), G = pred_boxes.shape, gt_boxes.shape[1]
     matched_gt = pred_boxes.new_empty((B, N), dtype=torch.int64)

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops._check import wide_dtype
-from yolox_ops.ops.simota_cost import check_scene
+from yolox_ops.ops.simota_cost import check
 from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY, TILE
@@ -31,7 +31,7 @@ def fill_row(
 
 
 def simota_cost(*scene_and_rule: Any) -> tuple[Tensor, Tensor]:
-    check_scene(*scene_and_rule)
+    check(*scene_and_rule)
     pred_boxes, gt_boxes = scene_and_rule[0], scene_and_rule[5]
     (B, N, _), G = pred_boxes.shape, gt_boxes.shape[1]
     cost = pred_boxes.new_empty((B, G, N), dtype=torch.float64)

@@ -10,7 +10,7 @@ from yolox_ops._check import wide_dtype
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.simota import simota
-from yolox_ops.ops.simota_cost import check_scene_tensors
+from yolox_ops.scene import Scene
 
 
 def ota(
@@ -72,7 +72,7 @@ def center(
     Raises:
         ValueError: a shape or device does not fit. TypeError: a dtype does not.
     """
-    scene = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     return _around_centre(scene, 0.5)
 
 
@@ -94,7 +94,7 @@ def multi_positive(
 
     Args, Returns, Raises: as center.
     """
-    scene = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     return _around_centre(scene, 1.5)
 
 
@@ -104,14 +104,13 @@ ASSIGNERS: dict[str, Callable[..., Assignment]] = {
     "center": center,
     "multi-positive": multi_positive,
 }
-Scene = tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor, Tensor, Tensor | None]
 
 
 @torch.no_grad()
 def _around_centre(scene: Scene, radius: float) -> Assignment:
     """Positives are the cells of the ground truth's level that hold its centre when they reach out `radius` strides
     from their own: 0.5 for the cell itself, 1.5 for the 3 x 3."""
-    check_scene_tensors(*scene)
+    scene.check()
     pred_boxes, cls_logits, _, anchor_points, strides, gt_boxes, gt_labels, num_gts = scene
     (B, N, C), G = cls_logits.shape, gt_boxes.shape[1]
     if N == 0 or G == 0:
@@ -136,9 +135,8 @@ def _around_centre(scene: Scene, radius: float) -> Assignment:
     level = levels[torch.searchsorted(levels, gts[..., 2:].amax(-1) / 16).clamp(max=N - 1)]  # [B, G]
     claims = step == level[..., None]  # [B, G, N]
     # Borders, not distances: those of neighbours are the same number.
-    for place, centre in zip(points.unbind(1), gts[..., :2].unbind(2), strict=True):
-        low, high, at = place - radius * step, place + radius * step, centre[..., None]
-        claims &= (low <= at) & (at < high)
+    for point, centre in zip(points.unbind(1), gts[..., :2, None].unbind(2), strict=True):  # [N], [B, G, 1]
+        claims &= (point - radius * step <= centre) & (centre < point + radius * step)
     claimed, first = claims.max(1)  # [B, N]; the first of equals
     row = row.gather(1, first)
     gt = gts.gather(1, first[..., None].expand(B, N, 4))

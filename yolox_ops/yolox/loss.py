@@ -14,7 +14,7 @@ from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.pairwise_iou import pairwise_iou
 from yolox_ops.ops.simota import simota
-from yolox_ops.ops.simota_cost import check_scene_tensors
+from yolox_ops.scene import Scene
 
 
 class YOLOXLoss(NamedTuple):
@@ -106,8 +106,8 @@ def yolox_loss(
         ValueError: a shape, device or option does not fit, or the assigner's matched_gt is not [B, N]; what simota
         raises for values. TypeError: a dtype does not fit.
     """
-    scene = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
-    check_scene_tensors(*scene)
+    scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    scene.check()
     B, N, _ = pred_boxes.shape
     check_float("obj_logits", obj_logits)  # which an assigner can do without
     if raw_boxes is not None:
@@ -118,7 +118,7 @@ def yolox_loss(
     check_choice("box_loss", box_loss, ("iou", "giou"))
     check_choice("objectness", objectness, ("binary", "iou"))
 
-    assignment = assigner(*(None if t is None else t.detach() for t in scene))
+    assignment = assigner(*scene.detach())
     check_shape("matched_gt of the assigner", assignment.matched_gt, "[B, N]", (B, N))
     fg = assignment.fg_mask
     positives = _positives(assignment.num_fg, all_ranks)

@@ -45,8 +45,8 @@ class YOLOX(nn.Module):
         if targets is None:
             return detect(p, **options)
         raw_boxes = p.raw_boxes if l1 else None
-        scene = (p.pred_boxes, p.cls_logits, p.obj_logits, p.anchor_points, p.strides)
-        return yolox_loss(*scene, *targets, raw_boxes=raw_boxes, **options)
+        grid = (p.anchor_points, p.strides)
+        return yolox_loss(p.pred_boxes, p.cls_logits, p.obj_logits, *grid, *targets, raw_boxes=raw_boxes, **options)
 
     def raw(self, images: Tensor) -> Predictions:
         """Decoded boxes and logits, what simota and yolox_loss take.

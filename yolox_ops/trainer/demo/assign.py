@@ -1,5 +1,6 @@
 """One batched call of simota, held against the plain torch loop, as a table and a picture."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from yolox_ops import Assignment, explain, simota
+from yolox_ops import Assignment, Scene, explain, simota
 from yolox_ops.trainer.data.sample import Batch
 from yolox_ops.trainer.demo.loop import simota_loop
 from yolox_ops.yolox.head import Predictions
@@ -17,12 +18,13 @@ def show_assignment(batch: Batch, predictions: Predictions, path: Path) -> None:
     """Assigns the objects of a batch of images to the predictions, on their device; prints who got what and how
     the op compares with the plain torch loop, and draws it."""
     p, targets = predictions, batch.targets.to(predictions.strides.device)
-    inputs = (p.pred_boxes, p.cls_logits, p.obj_logits, p.anchor_points, p.strides, *targets)
+    scene = Scene(p.pred_boxes, p.cls_logits, p.obj_logits, p.anchor_points, p.strides, *targets)
 
-    assignment = simota(*inputs)
-    explanation = explain(assignment, *inputs)
-    print(f"{explanation}\n\n{compare(assignment, simota_loop(*inputs))}\n")
-    fused, loop = interleaved_medians(lambda: simota(*inputs), lambda: simota_loop(*inputs))
+    assignment = simota(*scene)
+    explanation = explain(assignment, *scene)
+    by_loop = functools.partial(simota_loop, *scene)  # type: ignore[arg-type]  # the head has objectness
+    print(f"{explanation}\n\n{compare(assignment, by_loop())}\n")
+    fused, loop = interleaved_medians(lambda: simota(*scene), by_loop)
     print(f"yolox_ops.simota  {fused * 1e3:8.3f} ms for {len(batch.images)} x {len(p.strides)} anchors")
     print(f"plain torch loop  {loop * 1e3:8.3f} ms, {loop / fused:.1f} times as long on these small images")
 
