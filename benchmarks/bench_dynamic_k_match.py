@@ -8,10 +8,10 @@ from torch import Tensor
 
 from benchmarks.floors import Work
 from benchmarks.peers.megvii import Megvii
-from benchmarks.scenes import Scene, scene
+from benchmarks.scenes import scene
 from benchmarks.sweeps import Arguments, grown, sweeps
 from benchmarks.workloads import Call
-from yolox_ops import dynamic_k_match, simota_cost
+from yolox_ops import Scene, dynamic_k_match, simota_cost
 
 
 class MegviiMatching:
@@ -19,9 +19,9 @@ class MegviiMatching:
 
     def __init__(self, args: Scene, costs: Tensor, ious: Tensor) -> None:
         self.head, self.images = Megvii(*args).head, []
-        for b, count in enumerate(args[7].tolist()):
+        for b, count in enumerate(args.num_gts.tolist()):
             mask = costs[b].isfinite().any(0)
-            self.images.append((costs[b][:, mask].float(), ious[b][:, mask], args[6][b], count, mask))
+            self.images.append((costs[b][:, mask].float(), ious[b][:, mask], args.gt_labels[b], count, mask))
 
     def run(self) -> list:
         """What simota_matching returns for each image, and the mask of positives that it makes of the candidates'."""

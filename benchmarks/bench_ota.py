@@ -6,14 +6,15 @@ import random
 
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.bench_yolox_loss import step
 from benchmarks.floors import Work, pairs_inside
 from benchmarks.peers.transport import megvii_ota
-from benchmarks.scenes import Scene, scene, undecoded
+from benchmarks.scenes import scene, undecoded
 from benchmarks.sweeps import Arguments, grown, sweeps
 from benchmarks.workloads import Call
-from yolox_ops import Assignment, ota, simota, yolox_loss
+from yolox_ops import Assignment, Scene, ota, simota, yolox_loss
 from yolox_ops.yolox import yolox_s
 from yolox_ops.yolox.assigners import ota as ota_in_order
 
@@ -22,19 +23,19 @@ TO_50 = [DRAW.randint(1, 50) for _ in range(16)]
 CASES = {"B=16, 1 to 50 objects": TO_50, "B=16, 50 objects": [50] * 16, "B=1, 574 objects": [574]}
 
 
-def arguments(args: Scene) -> Scene:
+def arguments(inputs: Scene) -> tuple[Tensor, ...]:
     """Of ota, which are simota's without obj_logits."""
-    return *args[:2], *args[3:]
+    return *inputs[:2], *inputs[3:]
 
 
-def megvii_images(args: Scene, images: list[int], iterations: int) -> Assignment:
+def megvii_images(args: tuple[Tensor, ...], images: list[int], iterations: int) -> Assignment:
     """Megvii's rule in float64 on some images of the batch."""
     pred_boxes, cls_logits, points, strides, *gts = args
     chosen = pred_boxes[images], cls_logits[images], points, strides, *(t[images] for t in gts)
     return megvii_ota(*(t.double() if t.is_floating_point() else t for t in chosen), iterations=iterations)
 
 
-def verify(args: Scene, tolerance: float = 0.0, iterations: int = 50) -> str:
+def verify(args: tuple[Tensor, ...], tolerance: float = 0.0, iterations: int = 50) -> str:
     """The first and the last image; tests/ hold that an image's answer does not depend on its batch."""
     found, images = ota(*args, tolerance=tolerance, iterations=iterations), sorted({0, len(args[0]) - 1})
     different = int((found.matched_gt[images] != megvii_images(args, images, iterations).matched_gt).sum())
@@ -107,7 +108,7 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=verify(call.args, iterations=iterations),
-        work=floor((*call.args[:2], None, *call.args[2:]), iterations),
+        work=floor(Scene(*call.args[:2], None, *call.args[2:]), iterations),
     )
 
 

@@ -12,12 +12,12 @@ from benchmarks.parity.presets import lists
 from benchmarks.peers.batched import SuperGradients, TaskAligned
 from benchmarks.peers.megvii import Megvii
 from benchmarks.peers.torch_ops import compiled_simota, simota_torch
-from benchmarks.scenes import Scene, aerial_scene, coco_counts, scene
+from benchmarks.scenes import aerial_scene, coco_counts, scene
 from benchmarks.sweeps import Arguments, grown, sweeps
 from benchmarks.workloads import Call
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost
-from yolox_ops import Assignment, simota
+from yolox_ops import Assignment, Scene, simota
 
 DRAW = random.Random(0)
 TO_50, TO_100 = ([DRAW.randint(1, most) for _ in range(16)] for most in (50, 100))
@@ -118,7 +118,7 @@ def test_growth(race, axis, value):
         axis=axis,
         value=value,
         verified=compare(call(), compiled(), "compiled torch operations'"),
-        work=floor(call.args),
+        work=floor(Scene(*call.args)),
     )
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.floors import Work, pairs_inside, simota_inputs
-from benchmarks.scenes import Scene, scene
+from benchmarks.scenes import scene
 from benchmarks.sweeps import Arguments, grown, sweeps
 from benchmarks.workloads import Call
-from yolox_ops import pairwise_iou, simota_cost
+from yolox_ops import Scene, pairwise_iou, simota_cost
 
 
 def torch_cost(pred: Tensor, cls: Tensor, obj: Tensor, points: Tensor, strides: Tensor, boxes: Tensor, labels: Tensor):
@@ -81,8 +81,8 @@ def test_growth(race, axis, value):
         case=f"{axis}={value}",
         axis=axis,
         value=value,
-        verified=verify(call.args),
-        work=floor(call.args),
+        verified=verify(Scene(*call.args)),
+        work=floor(Scene(*call.args)),
     )
 
 

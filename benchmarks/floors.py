@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import BUFFERS
-from benchmarks.scenes import Scene
+from yolox_ops import Scene
 
 
 @dataclass

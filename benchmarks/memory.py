@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves
 import yolox_ops
 from benchmarks.peers.megvii import Megvii
 from benchmarks.peers.torch_ops import simota_torch
-from benchmarks.scenes import Scene, scene
+from benchmarks.scenes import scene
+from yolox_ops import Scene
 
 
 def peak_bytes(contender: str, counts: list[int]) -> int:

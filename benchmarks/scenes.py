@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from yolox_ops import Scene
 from yolox_ops.yolox import anchor_grid
 
-Scene = tuple[Tensor, ...]  # the eight positional arguments of simota
 AERIAL = "2019_YELL_2_528000_4978000_image_crop2.xml"
 
 
@@ -44,7 +44,7 @@ def _with_predictions(
             pred_boxes[b, near] = gt_boxes[b, g] * (1 + 0.15 * normal(int(near.sum()), 4))
             cls_logits[b, near, gt_labels[b, g]] += 3
             obj_logits[b, near] += 2
-    return pred_boxes, cls_logits, obj_logits, points, strides, gt_boxes, gt_labels, torch.tensor(counts)
+    return Scene(pred_boxes, cls_logits, obj_logits, points, strides, gt_boxes, gt_labels, torch.tensor(counts))
 
 
 def coco_counts(images: int, seed: int = 0) -> list[int]:

@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
 import matching
 import selection
 import transport
-from scenes import Scene
+from scenes import take_image
 
 from python_ref.aligned_iou import aligned_iou
 from python_ref.dynamic_k_match import dynamic_k_match
@@ -63,25 +63,21 @@ def _aligned(found: list[torch.Tensor], given: dict, options: dict) -> None:
     _close(found[0], aligned_iou(first.reshape(-1, 4).tolist(), second.reshape(-1, 4).tolist(), **options))
 
 
-def _scene(given: dict) -> Scene:
-    return Scene(**given)
-
-
 def _simota_cost(found: list[torch.Tensor], given: dict, options: dict) -> None:
-    scene, (cost, iou) = _scene(given), found
+    scene, (cost, iou) = yolox_ops.Scene(**given), found
     for b, count in enumerate(counts_of(given, cost.shape[1], len(cost)).tolist()):
-        wanted = simota_cost(*scene.image(b), **options)
+        wanted = simota_cost(*take_image(scene, b), **options)
         _close(cost[b, :count], wanted[0], atol=1e-4)
         _close(iou[b, :count], wanted[1])
 
 
 def _simota(found: list[torch.Tensor], given: dict, options: dict) -> None:
-    matching.check_against_reference(yolox_ops.Assignment(*found), _scene(given), **options)
+    matching.check_against_reference(yolox_ops.Assignment(*found), yolox_ops.Scene(**given), **options)
 
 
 def _ota(found: list[torch.Tensor], given: dict, options: dict) -> None:
     if found[0].shape[1]:
-        transport.check_against_reference(yolox_ops.Assignment(*found), _scene(given), **options)
+        transport.check_against_reference(yolox_ops.Assignment(*found), yolox_ops.Scene(**given), **options)
 
 
 def _dynamic_k_match(found: list[torch.Tensor], given: dict, options: dict) -> None:

@@ -29,9 +29,8 @@ from benchmarks.scenes import corners, scene
 from python_ref.exactness import check_matching
 from python_ref.simota import simota as reference
 from python_ref.simota_cost import simota_cost
-from yolox_ops import PRESETS, simota
+from yolox_ops import PRESETS, Scene, simota
 
-Scene = tuple[Tensor, ...]
 Peer = Callable[[Sequence[Scene]], list[Tensor]]  # matched_gt [N] of each scene, which has one image
 
 
@@ -44,7 +43,7 @@ def random_sizes(seed: int, most: int = 640) -> tuple[int, int, int]:
 
 
 def random_scene(seed: int, most: int = 640) -> Scene:
-    """One image, as the arguments of simota."""
+    """Of one image."""
     gts, classes, size = random_sizes(seed, most)
     return scene([gts], classes, size, seed)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from matching import RULES, one_gt, tensors
-from scenes import Scene, golden_scene, random_scene
+from scenes import golden_scene, random_scene, take_image
 from torch.testing import assert_close
 from wrong_scene import given
 
@@ -13,7 +13,7 @@ from python_ref.dynamic_k_match import cheapest, dynamic_k
 from python_ref.exactness import possible_picks
 from python_ref.simota_cost import geometry
 from python_ref.simota_cost import simota_cost as reference_cost
-from yolox_ops import Assignment, SimOTACost, dynamic_k_match, explain, simota, simota_cost
+from yolox_ops import Assignment, Scene, SimOTACost, dynamic_k_match, explain, simota, simota_cost
 from yolox_ops.yolox import anchor_grid
 
 
@@ -92,7 +92,7 @@ def test_random_scenes_against_the_reference(rule, objectness):
     doubtful = 0
     for image in explanation.images:
         b = image.image
-        args = scene.image(b)
+        args = take_image(scene, b)
         points, strides, boxes = args[3:6]
         assert len(image.gts) == len(boxes) == scene.num_gts[b]
         takers = [0] * len(points)

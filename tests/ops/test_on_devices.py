@@ -7,11 +7,11 @@ import pytest
 import torch
 from boxes import ODD_BOXES, random_boxes
 from impls import INTERPRETED, SLOW, by_cpp, check_equals_cpp, device_kernels
-from scenes import Scene, random_scene
+from scenes import random_scene
 from selection import sample
 from torch.testing import assert_close
 
-from yolox_ops import soft_nms
+from yolox_ops import Scene, soft_nms
 
 each_device = pytest.mark.parametrize("kernel", device_kernels())
 each_format = pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])

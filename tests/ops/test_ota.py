@@ -4,13 +4,13 @@ import pytest
 import torch
 from impls import SLOW, implementations
 from matching import one_gt
-from scenes import Scene, random_scene
+from scenes import random_scene, take_image
 from torch.testing import assert_close
 from transport import RULES, by_scene, check_against_reference, without_objectness
 
 from benchmarks.peers.transport import megvii_ota_problem, megvii_sinkhorn, share
 from python_ref.ota import ota_problem, ota_supply
-from yolox_ops import sinkhorn
+from yolox_ops import Scene, sinkhorn
 
 each_implementation = pytest.mark.parametrize("run", implementations("ota"))
 
@@ -95,7 +95,7 @@ def test_regions(run):
 def test_k_counts_the_own_region_only(run):
     """Perfect predictions outside do not raise k, as they do in simota."""
     scene = one_gt([36.0, 36.0, 7.5, 7.5], size=64)._replace(obj_logits=None)
-    cost, totals, _ = ota_problem(*scene.image(0))
+    cost, totals, _ = ota_problem(*take_image(scene, 0))
     assert sum(c < 1e5 for c in cost[0]) == totals[0] == 1
     assert run(*without_objectness(scene)).num_fg.item() == 1
 
@@ -106,7 +106,7 @@ def test_a_gt_between_the_anchors_gets_one(run):
     scene = random_scene([6], size=64, seed=2, objectness=False)
     scene.gt_boxes[0, 0] = torch.tensor([17.0, 9, 3, 3])
     scene.gt_boxes[0, 4] = torch.tensor([500.0, 8, 3, 3])
-    cost, _, _ = ota_problem(*scene.image(0))
+    cost, _, _ = ota_problem(*take_image(scene, 0))
     assert [min(row) > 1e5 for row in cost[:-1]].count(True) >= 2
     result = run(*without_objectness(scene))
     check_against_reference(result, scene)
@@ -118,7 +118,7 @@ def test_gts_that_share_a_region(run):
     """Copies of one object ask for more than there is; the lower row wins what is equal."""
     one = one_gt([36.0, 36.0, 40.0, 40.0])._replace(obj_logits=None)
     scene = one._replace(gt_boxes=one.gt_boxes.repeat(1, 4, 1), gt_labels=torch.zeros(1, 4, dtype=torch.long))
-    cost, totals, _ = ota_problem(*scene.image(0))
+    cost, totals, _ = ota_problem(*take_image(scene, 0))
     assert sum(totals) > sum(c < 1e5 for c in cost[0])
     result = run(*without_objectness(scene))
     assert set(result.matched_gt.unique().tolist()) == {-1, 0}
@@ -131,7 +131,7 @@ def test_gts_that_share_a_region(run):
 def test_more_supply_than_anchors(run):
     """The background supplies 0, not less."""
     scene = random_scene([30], size=32, seed=2, objectness=False)
-    cost, totals, _ = ota_problem(*scene.image(0))
+    cost, totals, _ = ota_problem(*take_image(scene, 0))
     assert scene.strides.shape == (21,) and ota_supply(cost, totals)[-1] == 0
     check_against_reference(run(*without_objectness(scene)), scene)
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from impls import DTYPES, INTERPRETED, check_compiles, check_registration, implementations, strided
 from matching import tensors
-from scenes import Scene, random_scene
+from scenes import random_scene
 from torch.testing import assert_close
 from transport import by_scene, check_against_reference, without_objectness
 
-from yolox_ops import ota
+from yolox_ops import Scene, ota
 
 each_implementation = pytest.mark.parametrize("run", implementations("ota"))
 

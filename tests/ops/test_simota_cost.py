@@ -5,11 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from impls import DTYPES, INTERPRETED, check_compiles, check_registration, implementations, strided
-from scenes import Scene, random_scene
+from matching import tensors
+from scenes import random_scene, take_image
 from torch.testing import assert_close
 
 from python_ref.simota_cost import simota_cost as reference
-from yolox_ops import simota_cost
+from yolox_ops import Scene, simota_cost
 
 each_implementation = pytest.mark.parametrize("run", implementations("simota_cost"))
 RULES = [
@@ -26,7 +27,7 @@ def check_against_reference(result, scene: Scene, tolerance: float = 1e-5, **rul
         count = int(scene.num_gts[b])
         assert (result.cost[b, count:] == math.inf).all() and (result.iou[b, count:] == 0).all()
         if count:
-            cost, iou = (torch.tensor(m, dtype=torch.float64) for m in reference(*scene.image(b), **rule))
+            cost, iou = (torch.tensor(m, dtype=torch.float64) for m in reference(*take_image(scene, b), **rule))
             assert_close(result.cost[b, :count], cost, rtol=0, atol=tolerance * 10, equal_nan=True)
             below = result.cost[b, :count].clamp(max=1e4), cost.clamp(max=1e4)
             assert_close(*below, rtol=1e-6, atol=tolerance, equal_nan=True)
@@ -66,7 +67,7 @@ def test_all_anchors_as_candidates_and_a_closed_circle(run):
 @each_implementation
 def test_float64_is_exact_to_float64(run):
     scene = random_scene([6], classes=20, seed=1)
-    scene = Scene(*(t.double() if t.is_floating_point() else t for t in scene))
+    scene = tensors(scene, lambda t: t.double() if t.is_floating_point() else t)
     result = run(*scene)
     assert result.iou.dtype == torch.float64
     check_against_reference(result, scene, tolerance=1e-9)
@@ -76,7 +77,7 @@ def test_float64_is_exact_to_float64(run):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(run, dtype):
     scene = random_scene([4], seed=2)
-    scene = Scene(*(t.to(dtype) if t.is_floating_point() else t.int() for t in scene))
+    scene = tensors(scene, lambda t: t.to(dtype) if t.is_floating_point() else t.int())
     check_against_reference(run(*scene), scene)
 
 
@@ -103,7 +104,7 @@ def test_saturated_logits_beside_saturated_objectness(run, dtype):
         [-math.inf, -105, -99, -95, -88, -30, 0, 30, 70, 74, 86, 88, 92, 95, 98.8, 101, 105, math.inf]
     )
     scene = random_scene([1], classes=2, size=160, pad=0)
-    scene = Scene(*(t.to(dtype) if t.is_floating_point() else t for t in scene))
+    scene = tensors(scene, lambda t: t.to(dtype) if t.is_floating_point() else t)
     grid = torch.cartesian_prod(levels, levels)
     order = torch.randperm(len(scene.strides)) % len(grid)
     assert len(scene.strides) > len(grid)
@@ -178,7 +179,7 @@ def test_batch_equals_loop(counts, seed):
 def test_registration_and_compile():
     scene = random_scene([3, 0], size=32)
     for dtype in (torch.float32, torch.float64):
-        cast = Scene(*(t.to(dtype) if t.is_floating_point() else t for t in scene))
+        cast = tensors(scene, lambda t, dtype=dtype: t.to(dtype) if t.is_floating_point() else t)
         check_registration("simota_cost", *cast, 1.5, "center", 1e6, 1.0, 3.0, 1e-8)
     check_compiles(simota_cost, *scene)
     scene.pred_boxes.requires_grad_()

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from impls import check_compiles, check_registration
 from matching import tensors
-from scenes import Scene, random_scene
+from scenes import random_scene
 from torch.testing import assert_close
 
-from yolox_ops import dynamic_k_match, simota, simota_cost
+from yolox_ops import Scene, dynamic_k_match, simota, simota_cost
 
 SCENES = st.builds(
     random_scene,

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 from impls import INTERPRETED, by_cpp, device_kernels
-from scenes import Scene, random_scene
+from scenes import random_scene
 from torch.testing import assert_close
+
+from yolox_ops import Scene
 
 each_device = pytest.mark.parametrize("kernel", device_kernels())
 

@@ -3,14 +3,14 @@
 import torch
 from matching import check_against_reference as check_simota
 from repeated import MANY, case, check_close, check_repeats, enough, repeated
-from scenes import Scene, random_scene
+from scenes import random_scene, take_image
 from transport import by_scene
 from transport import check_against_reference as check_ota
 
 import yolox_ops
 from python_ref.dynamic_k_match import dynamic_k_match as reference_match
 from python_ref.simota_cost import simota_cost as reference_cost
-from yolox_ops import Assignment
+from yolox_ops import Assignment, Scene
 
 
 def scene() -> Scene:
@@ -104,7 +104,7 @@ def simota_cost_of_many_images() -> None:
     for b in range(len(cost)):
         count = int(small.num_gts[b])
         if count:
-            costs, ious = reference_cost(*small.image(b))
+            costs, ious = reference_cost(*take_image(small, b))
             check_close(cost[b, :count], costs)
             check_close(iou[b, :count], ious)
         assert (cost[b, count:] == torch.inf).all() and (iou[b, count:] == 0).all()

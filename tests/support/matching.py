@@ -1,11 +1,12 @@
 """Rules to assign by, and when an assignment counts as right."""
 
 import torch
-from scenes import Scene
+from scenes import take_image
 from torch.testing import assert_close
 
 from python_ref.exactness import check_matching
 from python_ref.simota_cost import simota_cost as reference_cost
+from yolox_ops import Scene
 from yolox_ops.yolox import anchor_grid
 
 RULES = [
@@ -26,7 +27,7 @@ def check_against_reference(result, scene: Scene, **rule) -> int:
     topk, k_rounding = rule.pop("topk", 10), rule.pop("k_rounding", "down")
     used = 0
     for b in range(len(scene.pred_boxes)):
-        image = scene.image(b)
+        image = take_image(scene, b)
         matched_gt = result.matched_gt[b].tolist()
         assert result.num_fg[b] == sum(gt >= 0 for gt in matched_gt)
         if not image[5]:

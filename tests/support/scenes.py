@@ -2,39 +2,26 @@
 the float64 reference's, and strict comparisons meet equality often."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from yolox_ops import Scene
 from yolox_ops.yolox import anchor_grid
 
 
-class Scene(NamedTuple):
-    """The positional arguments of simota."""
-
-    pred_boxes: Tensor  # [B, N, 4] cxcywh
-    cls_logits: Tensor  # [B, N, C]
-    obj_logits: Tensor | None  # [B, N]
-    anchor_points: Tensor  # [N, 2]
-    strides: Tensor  # [N]
-    gt_boxes: Tensor  # [B, G, 4]
-    gt_labels: Tensor  # [B, G]
-    num_gts: Tensor | None  # [B]
-
-    def image(self, b: int) -> tuple:
-        """Image b without padding as the arguments of python_ref.simota, in float64."""
-        count = self.gt_boxes.shape[1] if self.num_gts is None else int(self.num_gts[b])
-        obj = None if self.obj_logits is None else self.obj_logits[b].double().tolist()
-        return (
-            self.pred_boxes[b].double().tolist(),
-            self.cls_logits[b].double().tolist(),
-            obj,
-            self.anchor_points.double().tolist(),
-            self.strides.double().tolist(),
-            self.gt_boxes[b, :count].double().tolist(),
-            self.gt_labels[b, :count].tolist(),
-        )
+def take_image(scene: Scene, b: int) -> tuple:
+    """Image b without padding as the arguments of python_ref.simota, in float64."""
+    count = scene.gt_boxes.shape[1] if scene.num_gts is None else int(scene.num_gts[b])
+    return (
+        scene.pred_boxes[b].double().tolist(),
+        scene.cls_logits[b].double().tolist(),
+        None if scene.obj_logits is None else scene.obj_logits[b].double().tolist(),
+        scene.anchor_points.double().tolist(),
+        scene.strides.double().tolist(),
+        scene.gt_boxes[b, :count].double().tolist(),
+        scene.gt_labels[b, :count].tolist(),
+    )
 
 
 def random_gts(shape: Sequence[int], extent: float, generator: torch.Generator, margin: float = 12.0) -> Tensor:

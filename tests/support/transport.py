@@ -1,12 +1,12 @@
 """How ota's tests call it, and when its answer counts as right."""
 
 import torch
-from scenes import Scene
+from scenes import take_image
 from torch.testing import assert_close
 
 from python_ref.exactness import check_transport
 from python_ref.ota import ota_problem
-from yolox_ops import Assignment
+from yolox_ops import Assignment, Scene
 
 RULES = [
     {},
@@ -39,7 +39,7 @@ def check_against_reference(result: Assignment, scene: Scene, **rule) -> int:
     """Every image of the result against python_ref; returns how many anchors used the allowance for rounding."""
     used = 0
     for b in range(len(scene.pred_boxes)):
-        image = scene.image(b)
+        image = take_image(scene, b)
         matched_gt = result.matched_gt[b].tolist()
         assert result.num_fg[b] == sum(gt >= 0 for gt in matched_gt)
         cost, totals, iou = ota_problem(*image, **{k: v for k, v in rule.items() if k in PROBLEM})

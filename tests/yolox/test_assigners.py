@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from impls import check_compiles, strided
-from scenes import Scene, random_gts, random_scene
+from scenes import random_gts, random_scene, take_image
 
 import yolox_ops
-from yolox_ops import yolox_loss
+from yolox_ops import Scene, yolox_loss
 from yolox_ops.trainer.compare.plot import STYLES
 from yolox_ops.yolox import anchor_grid
 from yolox_ops.yolox.assigners import ASSIGNERS, center, multi_positive
@@ -25,7 +25,7 @@ def expected(scene, reach):
     levels = sorted(set(strides))
     images = []
     for b in range(len(scene.gt_boxes)):
-        *_, gts, labels = scene.image(b)
+        *_, gts, labels = take_image(scene, b)
         matched, owner = [-1] * len(strides), {}
         for g, (cx, cy, w, h) in enumerate(gts):
             if any(map(math.isnan, gts[g])) or not 0 <= labels[g] < scene.cls_logits.shape[-1]:
