@@ -14,7 +14,8 @@ torch.library.define(
 )
 
 
-def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+def _check_boxes(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    """Boxes in any dimensions, as the public function takes them."""
     for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
         check_float(name, boxes)
         if boxes.dim() < 1 or boxes.shape[-1] != 4:
@@ -24,18 +25,28 @@ def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
     check_choice("kind", kind, KINDS)
 
 
-@torch.library.register_fake("yolox_ops::aligned_iou")
-def _(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
-    _check(boxes1, boxes2, fmt, kind)
+def check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    """The arguments of the bare op."""
+    _check_boxes(boxes1, boxes2, fmt, kind)
     check_shape("boxes1", boxes1, "[N, 4]", (None, 4))
     check_shape("boxes2", boxes2, "[N, 4]", (boxes1.shape[0], 4))
+
+
+def check_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    """Those of its gradient."""
+    check(boxes1, boxes2, fmt, kind)
+    check_shape("grad", grad, "[N]", boxes1.shape[:1])
+
+
+@torch.library.register_fake("yolox_ops::aligned_iou")
+def _(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
+    check(boxes1, boxes2, fmt, kind)
     return boxes1.new_empty(boxes1.shape[:1], dtype=wide_dtype(boxes1, boxes2))
 
 
 @torch.library.register_fake("yolox_ops::aligned_iou_backward")
 def _(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
-    _check(boxes1, boxes2, fmt, kind)
-    check_shape("grad", grad, "[N]", boxes1.shape[:1])
+    check_backward(grad, boxes1, boxes2, fmt, kind)
     return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
 
 
@@ -57,7 +68,7 @@ def aligned_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str 
     Raises:
         As pairwise_iou.
     """
-    _check(boxes1, boxes2, fmt, kind)
+    _check_boxes(boxes1, boxes2, fmt, kind)
     try:
         shape = torch.broadcast_shapes(boxes1.shape, boxes2.shape)
     except RuntimeError as error:

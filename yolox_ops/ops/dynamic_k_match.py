@@ -18,7 +18,8 @@ def check_dynamic_k(topk: int, k_rounding: str) -> None:
     check_choice("k_rounding", k_rounding, ("down", "nearest"))
 
 
-def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> None:
+def check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> None:
+    """The arguments of the bare op."""
     check_float("cost", cost)
     check_shape("cost", cost, "[B, G, N]", (None, None, None))
     check_float("iou", iou)
@@ -32,7 +33,7 @@ def _check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_round
 
 @torch.library.register_fake("yolox_ops::dynamic_k_match")
 def _(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> tuple[Tensor, Tensor, Tensor]:
-    _check(cost, iou, num_gts, topk, k_rounding)
+    check(cost, iou, num_gts, topk, k_rounding)
     images, _, anchors = cost.shape
     return (
         cost.new_empty((images, anchors), dtype=torch.int64),
@@ -65,6 +66,6 @@ def dynamic_k_match(
         ValueError: a shape, device or parameter does not fit; on the CPU also a num_gts outside [0, G], which is
         clamped on a GPU. TypeError: a dtype does not fit.
     """
-    _check(cost, iou, num_gts, topk, k_rounding)
+    check(cost, iou, num_gts, topk, k_rounding)
     counts = None if num_gts is None else num_gts.detach()
     return Assignment(*torch.ops.yolox_ops.dynamic_k_match(cost.detach(), iou.detach(), counts, topk, k_rounding))

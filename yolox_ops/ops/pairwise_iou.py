@@ -17,7 +17,8 @@ torch.library.define(
 )
 
 
-def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+def _check_boxes(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    """Sets of boxes in any batch dimensions, as the public function takes them."""
     for name, boxes, words in (("boxes1", boxes1, "[..., M, 4]"), ("boxes2", boxes2, "[..., N, 4]")):
         check_float(name, boxes)
         if boxes.dim() < 2 or boxes.shape[-1] != 4:
@@ -27,19 +28,29 @@ def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
     check_choice("kind", kind, KINDS)
 
 
-@torch.library.register_fake("yolox_ops::pairwise_iou")
-def _(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
-    _check(boxes1, boxes2, fmt, kind)
+def check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    """The arguments of the bare op."""
+    _check_boxes(boxes1, boxes2, fmt, kind)
     check_shape("boxes1", boxes1, "[B, M, 4]", (None, None, 4))
     check_shape("boxes2", boxes2, "[B, N, 4]", (boxes1.shape[0], None, 4))
+
+
+def check_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+    """Those of its gradient."""
+    check(boxes1, boxes2, fmt, kind)
+    check_shape("grad", grad, "[B, M, N]", (boxes1.shape[0], boxes1.shape[1], boxes2.shape[1]))
+
+
+@torch.library.register_fake("yolox_ops::pairwise_iou")
+def _(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
+    check(boxes1, boxes2, fmt, kind)
     shape = (boxes1.shape[0], boxes1.shape[1], boxes2.shape[1])
     return boxes1.new_empty(shape, dtype=wide_dtype(boxes1, boxes2))
 
 
 @torch.library.register_fake("yolox_ops::pairwise_iou_backward")
 def _(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
-    _check(boxes1, boxes2, fmt, kind)
-    check_shape("grad", grad, "[B, M, N]", (boxes1.shape[0], boxes1.shape[1], boxes2.shape[1]))
+    check_backward(grad, boxes1, boxes2, fmt, kind)
     return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
 
 
@@ -64,7 +75,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str
         ValueError: a shape, device, fmt or kind does not fit. TypeError: a dtype does not. NotImplementedError: forward
         mode, as in torch.func.jvp, or a second derivative is asked for.
     """
-    _check(boxes1, boxes2, fmt, kind)
+    _check_boxes(boxes1, boxes2, fmt, kind)
     try:
         batch = torch.broadcast_shapes(boxes1.shape[:-2], boxes2.shape[:-2])
     except RuntimeError as error:

@@ -18,7 +18,8 @@ def check_iteration(epsilon: float, iterations: int, tolerance: float) -> None:
     check_at_least("tolerance", tolerance, 0)
 
 
-def _check(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> None:
+def check(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> None:
+    """The arguments of the bare op."""
     check_float("cost", cost)
     check_shape("cost", cost, "[B, M, N]", (None, None, None))
     B, M, N = cost.shape
@@ -32,7 +33,7 @@ def _check(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterati
 
 @torch.library.register_fake("yolox_ops::sinkhorn")
 def _(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> Tensor:
-    _check(cost, supply, demand, epsilon, iterations, tolerance)
+    check(cost, supply, demand, epsilon, iterations, tolerance)
     return cost.new_empty(cost.shape, dtype=wide_dtype(cost))
 
 
@@ -73,6 +74,6 @@ def sinkhorn(
         named by image and row. TypeError: a dtype does not fit. On a GPU, where looking would make the host wait, such
         a number counts as 0.
     """
-    _check(cost, supply, demand, epsilon, iterations, tolerance)
+    check(cost, supply, demand, epsilon, iterations, tolerance)
     tensors = (cost.detach(), supply.detach(), demand.detach())
     return torch.ops.yolox_ops.sinkhorn(*tensors, epsilon, iterations, tolerance)

@@ -23,7 +23,7 @@ class SoftNMS(NamedTuple):
     counts: Tensor  # [B] int64
 
 
-def _check(
+def _check_detections(
     words: str,
     boxes: Tensor,
     scores: Tensor,
@@ -46,6 +46,22 @@ def _check(
     check_nms_rule(method, sigma, iou_threshold, score_threshold, fmt)
 
 
+def check(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None,
+    method: str,
+    sigma: float,
+    iou_threshold: float,
+    score_threshold: float,
+    max_detections: int,
+    fmt: str,
+) -> None:
+    """The arguments of the bare op, for which no limit is -1."""
+    _check_detections("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
+    check_count("max_detections", max_detections, -1)
+
+
 @torch.library.register_fake("yolox_ops::soft_nms")
 def _(
     boxes: Tensor,
@@ -58,7 +74,7 @@ def _(
     max_detections: int,
     fmt: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
+    check(boxes, scores, labels, method, sigma, iou_threshold, score_threshold, max_detections, fmt)
     batch, size = scores.shape
     shape = (batch, size if max_detections == -1 else min(max_detections, size))
     indices = boxes.new_empty(shape, dtype=torch.int64)
@@ -102,7 +118,7 @@ def batched_soft_nms(
     Raises:
         ValueError: a shape, device or value does not fit. TypeError: a dtype does not.
     """
-    _check("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
+    _check_detections("[B, N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
     if max_detections is not None:
         check_count("max_detections", max_detections, 0)
     most = -1 if max_detections is None else max_detections
@@ -137,7 +153,7 @@ def soft_nms(
     Raises:
         As batched_soft_nms.
     """
-    _check("[N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
+    _check_detections("[N]", boxes, scores, labels, method, sigma, iou_threshold, score_threshold, fmt)
     indices, decayed, counts = batched_soft_nms(
         boxes[None],
         scores[None],

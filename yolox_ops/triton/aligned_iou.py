@@ -4,8 +4,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
 from yolox_ops._check import wide_dtype
+from yolox_ops.ops.aligned_iou import check, check_backward
 from yolox_ops.triton.box_gradient import gradient
 from yolox_ops.triton.boxes import angles, load_angle, load_numbers, make_box, similarity, store_numbers
 from yolox_ops.triton.launch import blocks, launch
@@ -26,7 +26,7 @@ def similarity_kernel(
 
 
 def aligned_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
-    _check(boxes1, boxes2, fmt, kind)
+    check(boxes1, boxes2, fmt, kind)
     dtype, N = wide_dtype(boxes1, boxes2), boxes1.shape[0]
     dense = boxes1.contiguous(), boxes2.contiguous()
     turns = (angles(boxes, fmt, kind, dtype) for boxes in dense)
@@ -49,19 +49,11 @@ def gradient_kernel(
 
 
 def aligned_iou_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
-    _check(boxes1, boxes2, fmt, kind)
+    check_backward(grad, boxes1, boxes2, fmt, kind)
     dtype, N = wide_dtype(boxes1, boxes2), boxes1.shape[0]
-    check_shape("grad", grad, "[N]", (N,))
     dense = boxes1.contiguous(), boxes2.contiguous()
     turns = (angles(boxes, fmt, kind, dtype) for boxes in dense)
     grad1, grad2 = (boxes.new_empty((N, 4), dtype=dtype) for boxes in dense)
     inputs = *dense, *turns, grad.contiguous()
     launch(gradient_kernel, blocks(N, BLOCK), *inputs, grad1, grad2, N, FMT=fmt, KIND=kind, BLOCK=BLOCK)
     return grad1.to(boxes1.dtype), grad2.to(boxes2.dtype)
-
-
-def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
-    check_shape("boxes1", boxes1, "[N, 4]", (None, 4))
-    check_shape("boxes2", boxes2, "[N, 4]", (boxes1.shape[0], 4))
-    check_choice("fmt", fmt, FORMATS)
-    check_choice("kind", kind, KINDS)

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops.ops.dynamic_k_match import _check
+from yolox_ops.ops.dynamic_k_match import check
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
 
@@ -65,7 +65,7 @@ def finish(
 def dynamic_k_match(
     cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _check(cost, iou, num_gts, topk, k_rounding)
+    check(cost, iou, num_gts, topk, k_rounding)
     B, G, N = cost.shape
     counts = cost.new_full((B,), G, dtype=torch.int64) if num_gts is None else num_gts.contiguous()
     matched_gt = cost.new_full((B, N), NOBODY.value, dtype=torch.int64)

@@ -4,8 +4,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
 from yolox_ops._check import wide_dtype
+from yolox_ops.ops.pairwise_iou import check, check_backward
 from yolox_ops.triton.box_gradient import gradient
 from yolox_ops.triton.boxes import angles, load_angle, load_box, load_numbers, similarity, store_numbers
 from yolox_ops.triton.launch import blocks, launch
@@ -45,7 +45,7 @@ def similarity_kernel(
 
 
 def pairwise_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
-    _check(boxes1, boxes2, fmt, kind)
+    check(boxes1, boxes2, fmt, kind)
     (B, M, _), N = boxes1.shape, boxes2.shape[1]
     dtype = wide_dtype(boxes1, boxes2)
     out = boxes1.new_empty((B, M, N), dtype=dtype)
@@ -103,9 +103,8 @@ def gradient_kernel(
 
 
 def pairwise_iou_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
-    _check(boxes1, boxes2, fmt, kind)
+    check_backward(grad, boxes1, boxes2, fmt, kind)
     (B, M, _), N = boxes1.shape, boxes2.shape[1]
-    check_shape("grad", grad, "[B, M, N]", (B, M, N))
     dtype = wide_dtype(boxes1, boxes2)
     dense1, dense2 = boxes1.contiguous(), boxes2.contiguous()
     angles1, angles2 = angles(dense1, fmt, kind, dtype), angles(dense2, fmt, kind, dtype)
@@ -119,10 +118,3 @@ def pairwise_iou_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str
         constants = dict(FIRST=first, FMT=fmt, KIND=kind, **GRADIENT_TILE)
         launch(gradient_kernel, programs, *inputs, grad, out, own, other, *strides, **constants)
     return grad1.to(boxes1.dtype), grad2.to(boxes2.dtype)
-
-
-def _check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
-    check_shape("boxes1", boxes1, "[B, M, 4]", (None, None, 4))
-    check_shape("boxes2", boxes2, "[B, N, 4]", (boxes1.shape[0], None, 4))
-    check_choice("fmt", fmt, FORMATS)
-    check_choice("kind", kind, KINDS)

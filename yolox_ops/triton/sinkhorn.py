@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops._check import wide_dtype
-from yolox_ops.ops.sinkhorn import _check
+from yolox_ops.ops.sinkhorn import check
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
 from yolox_ops.triton.log_sum import MOST_MASS, TINY, add_terms, over_epsilon, potential, unsettled
 
@@ -111,7 +111,7 @@ def log_masses(masses: Tensor) -> Tensor:
 
 
 def sinkhorn(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> Tensor:
-    _check(cost, supply, demand, epsilon, iterations, tolerance)
+    check(cost, supply, demand, epsilon, iterations, tolerance)
     B, M, N = cost.shape
     plan = cost.new_empty((B, M, N), dtype=wide_dtype(cost))
     if plan.numel() == 0:

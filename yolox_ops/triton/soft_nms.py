@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._arguments import FORMATS, METHODS, check_at_least, check_choice, check_shape
 from yolox_ops._check import wide_dtype
+from yolox_ops.ops.soft_nms import check
 from yolox_ops.triton.boxes import divide, iou, load_box
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.numeric import exp_scaled
@@ -208,14 +208,8 @@ def soft_nms(
     max_detections: int,
     fmt: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    check_shape("boxes", boxes, "[B, N, 4]", (None, None, 4))
+    check(boxes, scores, labels, method, sigma, iou_threshold, score_threshold, max_detections, fmt)
     B, N, _ = boxes.shape
-    check_shape("scores", scores, "[B, N]", (B, N))
-    if labels is not None:
-        check_shape("labels", labels, "[B, N]", (B, N))
-    check_at_least("max_detections", max_detections, -1)
-    check_choice("method", method, METHODS)
-    check_choice("fmt", fmt, FORMATS)
     K = N if max_detections < 0 else min(max_detections, N)
     dtype = wide_dtype(boxes, scores)
     scores = scores.to(dtype)
