@@ -40,14 +40,15 @@ class Shaped(Protocol):
 
 def check_shape(name: str, array: Shaped, words: str, shape: Sequence[int | None]) -> None:
     """`words` is the shape as the docstring writes it; None in `shape` fits any size."""
-    if len(array.shape) == len(shape):
-        names = words.strip("[]").split(", ")
-        wrong = [(n, w) for n, s, w in zip(names, array.shape, shape, strict=True) if w is not None and s != w]
+    sizes = array.shape
+    if len(sizes) == len(shape):
+        wrong = [i for i, wanted in enumerate(shape) if wanted is not None and sizes[i] != wanted]
         if not wrong:
             return
-        known = ", ".join(f"{letter} = {size}" for letter, size in wrong if letter.isalpha())
+        names = words.strip("[]").split(", ")
+        known = ", ".join(f"{names[i]} = {shape[i]}" for i in wrong if names[i].isalpha())
         words += f" with {known}" if known else ""
-    raise ValueError(f"{name} must be {words}, got {list(array.shape)}")
+    raise ValueError(f"{name} must be {words}, got {list(sizes)}")
 
 
 def _is_symbol(value: object) -> bool:

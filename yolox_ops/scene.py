@@ -58,8 +58,17 @@ class Scene(NamedTuple):
         if num_gts is not None:
             check_integer("num_gts", num_gts)
             check_shape("num_gts", num_gts, "[B]", (B,))
-        others = dict(zip(self._fields[1:], self[1:], strict=True))
-        check_same_device("pred_boxes", pred_boxes, **others)
+        check_same_device(
+            "pred_boxes",
+            pred_boxes,
+            cls_logits=cls_logits,
+            obj_logits=obj_logits,
+            anchor_points=anchor_points,
+            strides=strides,
+            gt_boxes=gt_boxes,
+            gt_labels=gt_labels,
+            num_gts=num_gts,
+        )
 
     def detach(self) -> "Scene":
         """The same tensors without their gradients."""
