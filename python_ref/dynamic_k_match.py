@@ -11,29 +11,48 @@ def preference(cost: float, index: int) -> tuple[bool, float, int]:
     return (math.isnan(cost), 0.0 if math.isnan(cost) else cost, index)
 
 
-def dynamic_k(iou_row: Sequence[float], topk: int, k_rounding: str = "down") -> int:
-    top = sorted((0.0 if math.isnan(x) else x for x in iou_row), reverse=True)[:topk]
-    return rounded(sum(top), k_rounding)
+def sum_largest(
+    iou_row: Sequence[float],  # [N]
+    topk: int,
+) -> float:
+    return sum(sorted((0.0 if math.isnan(x) else x for x in iou_row), reverse=True)[:topk])
+
+
+def dynamic_k(
+    iou_row: Sequence[float],  # [N]
+    topk: int,
+    k_rounding: str = "down",
+) -> int:
+    return rounded(sum_largest(iou_row, topk), k_rounding)
 
 
 def rounded(total: float, k_rounding: str) -> int:
     return max(1, int(total)) if k_rounding == "down" else round(total)  # half to even
 
 
-def cheapest(cost_row: Sequence[float], k: int) -> list[int]:
+def cheapest(
+    cost_row: Sequence[float],  # [N]
+    k: int,
+) -> list[int]:
     """The k cheapest anchors that may match at all."""
     able = [j for j, cost in enumerate(cost_row) if cost != math.inf]
     return sorted(able, key=lambda j: preference(cost_row[j], j))[:k]
 
 
-def cheapest_gt(cost: Matrix, j: int) -> int:
+def cheapest_gt(
+    cost: Matrix,  # [G, N]
+    j: int,
+) -> int:
     """The conflict rule: the argmin of the cost over all ground truths of the image."""
     able = [i for i in range(len(cost)) if cost[i][j] != math.inf]
     return min(able, key=lambda i: preference(cost[i][j], i))
 
 
 def dynamic_k_match(
-    cost: Matrix, iou: Matrix, topk: int = 10, k_rounding: str = "down"
+    cost: Matrix,  # [G, N]
+    iou: Matrix,  # [G, N]
+    topk: int = 10,
+    k_rounding: str = "down",
 ) -> tuple[list[int], list[float], int]:
     """matched_gt [N] with -1 for background, matched_iou [N], num_fg."""
     N = len(cost[0]) if cost else 0

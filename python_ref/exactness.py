@@ -21,8 +21,8 @@ def near(cost: float, other: float, penalty: float, spacing: float = 0.0) -> boo
 
 
 def possible_picks(
-    cost_row: list[float],
-    iou_row: list[float],
+    cost_row: list[float],  # [N]
+    iou_row: list[float],  # [N]
     topk: int,
     penalty: float,
     k_rounding: str = "down",
@@ -45,9 +45,9 @@ def possible_picks(
 
 
 def check_matching(
-    matched_gt: list[int],
-    cost: list[list[float]],
-    iou: list[list[float]],
+    matched_gt: list[int],  # [N]
+    cost: list[list[float]],  # [G, N]
+    iou: list[list[float]],  # [G, N]
     topk: int = 10,
     penalty: float = 1e6,
     k_rounding: str = "down",
@@ -71,8 +71,12 @@ def check_matching(
     return sum(found != wanted for found, wanted in zip(matched_gt, exact, strict=True))
 
 
-def check_decoding(matched_gt: list[int], plan: list[list[float]], epsilon: float) -> int:
-    """Raises AssertionError unless every anchor went to the row of a plan [G + 1, N] where it has the largest share of
+def check_decoding(
+    matched_gt: list[int],  # [N]
+    plan: list[list[float]],  # [G + 1, N]
+    epsilon: float,
+) -> int:
+    """Raises AssertionError unless every anchor went to the row of a plan where it has the largest share of
     the row's largest element, or to one that costs 1e-5 apart from that could make it; returns how many did that."""
     used = 0
     for j, (found, share) in enumerate(zip(matched_gt, zip(*shares(plan), strict=True), strict=True)):
@@ -84,15 +88,14 @@ def check_decoding(matched_gt: list[int], plan: list[list[float]], epsilon: floa
 
 
 def check_transport(
-    matched_gt: list[int],
-    cost: list[list[float]],
-    totals: list[float],
+    matched_gt: list[int],  # [N]
+    cost: list[list[float]],  # [G + 1, N]
+    totals: list[float],  # [G]
     epsilon: float = 0.1,
     iterations: int = 50,
     tolerance: float = 0.0,
 ) -> int:
-    """The same of an answer of ota to ota_problem's cost [G + 1, N] and sums of IoUs [G], which may lie next to an
-    integer."""
+    """The same of an answer of ota to ota_problem's cost and sums of IoUs, which may lie next to an integer."""
     choices = [sorted({max(1, int(t - NEAR)), max(1, int(t + NEAR))}) for t in totals]
     chosen = [max(1, int(t)) for t in totals]
     order = sorted(itertools.product(*choices), key=lambda ks: sum(k != c for k, c in zip(ks, chosen, strict=True)))

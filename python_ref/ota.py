@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from python_ref.dynamic_k_match import sum_largest
 from python_ref.pairwise_iou import Box, corners, similarity
 from python_ref.simota_cost import Point, binary_cross_entropy, in_center, log_score
 from python_ref.sinkhorn import Matrix, sinkhorn
@@ -62,24 +63,31 @@ def ota_problem(
             inside[i][j] = in_region(anchor_points[j], strides[j], gt, center_radius)
             cost[i][j] = math.inf if math.isnan(pair) else pair + (0.0 if inside[i][j] else PENALTY)
             iou[i][j] = 0.0 if math.isnan(overlap) else overlap
-    own = [sorted((iou[i][j] for j in range(N) if inside[i][j]), reverse=True) for i in range(G)]
-    return cost, [sum(overlaps[:topk]) for overlaps in own], iou
+    totals = [sum_largest([iou[i][j] for j in range(N) if inside[i][j]], topk) for i in range(G)]
+    return cost, totals, iou
 
 
-def ota_supply(cost: Matrix, totals: Sequence[float]) -> list[float]:
+def ota_supply(
+    cost: Matrix,  # [G + 1, N]
+    totals: Sequence[float],  # [G]
+) -> list[float]:
     """[G + 1]: dynamic k of every ground truth that can have mass, and what is left."""
     able = [any(c != math.inf for c in row) for row in cost[:-1]]
     k = [float(max(1, int(total))) if a else 0.0 for total, a in zip(totals, able, strict=True)]
     return [*k, max(0.0, len(cost[-1]) - sum(k))]
 
 
-def shares(plan: Matrix) -> list[list[float]]:
+def shares(
+    plan: Matrix,  # [G + 1, N]
+) -> list[list[float]]:
     """Every row divided by its largest element."""
     largest = [max(row) for row in plan]
     return [[mass / most if most > 0 else 0.0 for mass in row] for row, most in zip(plan, largest, strict=True)]
 
 
-def decode(plan: Matrix) -> list[int]:
+def decode(
+    plan: Matrix,  # [G + 1, N]
+) -> list[int]:
     """[N], the row where each anchor has the largest share; -1 for the last row."""
     share = shares(plan)
     best = [max(range(len(plan)), key=lambda i: share[i][j]) for j in range(len(plan[0]))]

@@ -64,6 +64,10 @@ def similarity(box1: Box, box2: Box, fmt: str = "xyxy", kind: str = "iou", alpha
 
 
 def pairwise_iou(
-    boxes1: Sequence[Box], boxes2: Sequence[Box], fmt: str = "xyxy", kind: str = "iou"
+    boxes1: Sequence[Box],  # [M]
+    boxes2: Sequence[Box],  # [N]
+    fmt: str = "xyxy",
+    kind: str = "iou",
 ) -> list[list[float]]:
+    """[M, N]."""
     return [[similarity(box1, box2, fmt, kind) for box2 in boxes2] for box1 in boxes1]

@@ -30,7 +30,11 @@ def binary_cross_entropy(log_p: float, target: int) -> float:
     return -max(math.log(rest), -100.0) if rest > 0 else 100.0
 
 
-def class_cost(cls_logits: Sequence[float], obj_logit: float | None, label: int) -> float:
+def class_cost(
+    cls_logits: Sequence[float],  # [C]
+    obj_logit: float | None,
+    label: int,
+) -> float:
     return sum(binary_cross_entropy(log_score(logit, obj_logit), int(c == label)) for c, logit in enumerate(cls_logits))
 
 
@@ -45,8 +49,8 @@ def in_box(point: Point, gt: Box) -> bool:
     return x1 < point[0] < x2 and y1 < point[1] < y2
 
 
-def geometry(point: Point, stride: float, gt: Box, radius: float, candidates: str) -> tuple[bool, bool]:
-    """Whether the anchor is a candidate because of this ground truth, and whether it is free of the penalty."""
+def classify_anchor(point: Point, stride: float, gt: Box, radius: float, candidates: str) -> tuple[bool, bool]:
+    """Whether the anchor is a candidate because of this ground truth, and whether it is inside: free of the penalty."""
     if candidates == "all":
         distance = math.hypot(point[0] - gt[0], point[1] - gt[1])
         return not math.isnan(distance), distance <= radius
@@ -77,14 +81,15 @@ def simota_cost(
     cost = [[math.inf] * N for _ in range(G)]
     iou = [[0.0] * N for _ in range(G)]
     for j in range(N):
-        places = [geometry(anchor_points[j], strides[j], gt, center_radius, candidates) for gt in gt_boxes]
-        if not any(candidate for candidate, _ in places):
+        regions = [classify_anchor(anchor_points[j], strides[j], gt, center_radius, candidates) for gt in gt_boxes]
+        if not any(candidate for candidate, _ in regions):
             continue
         for i in range(G):
             overlap = similarity(gt_boxes[i], pred_boxes[j], "cxcywh")
             obj = None if obj_logits is None else obj_logits[j]
             cost[i][j] = cls_weight * class_cost(cls_logits[j], obj, gt_labels[i])
             cost[i][j] -= iou_weight * math.log(overlap + iou_eps)
-            cost[i][j] += 0.0 if places[i][1] else outside_penalty
+            _, inside = regions[i]
+            cost[i][j] += 0.0 if inside else outside_penalty
             iou[i][j] = 0.0 if math.isnan(overlap) else overlap
     return cost, iou

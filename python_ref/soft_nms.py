@@ -25,9 +25,9 @@ class Process:
 
     def __init__(
         self,
-        boxes: Sequence[Box],
-        scores: Sequence[float],
-        labels: Sequence[int] | None = None,
+        boxes: Sequence[Box],  # [N]
+        scores: Sequence[float],  # [N]
+        labels: Sequence[int] | None = None,  # [N]
         *,
         method: str = "gaussian",
         sigma: float = 0.5,
@@ -62,9 +62,9 @@ class Process:
 
 
 def soft_nms(
-    boxes: Sequence[Box],
-    scores: Sequence[float],
-    labels: Sequence[int] | None = None,
+    boxes: Sequence[Box],  # [N]
+    scores: Sequence[float],  # [N]
+    labels: Sequence[int] | None = None,  # [N]
     *,
     max_detections: int | None = None,
     **rule: float | str,

@@ -11,7 +11,7 @@ from wrong_scene import given
 
 from python_ref.dynamic_k_match import cheapest, dynamic_k
 from python_ref.exactness import possible_picks
-from python_ref.simota_cost import geometry
+from python_ref.simota_cost import classify_anchor
 from python_ref.simota_cost import simota_cost as reference_cost
 from yolox_ops import Assignment, Scene, SimOTACost, dynamic_k_match, explain, simota, simota_cost
 from yolox_ops.yolox import anchor_grid
@@ -97,7 +97,10 @@ def test_random_scenes_against_the_reference(rule, objectness):
         assert len(image.gts) == len(boxes) == scene.num_gts[b]
         takers = [0] * len(points)
         for gt in image.gts:
-            near = [geometry(point, s, boxes[gt.row], *geometric)[1] for point, s in zip(points, strides, strict=True)]
+            near = [
+                classify_anchor(point, s, boxes[gt.row], *geometric)[1]
+                for point, s in zip(points, strides, strict=True)
+            ]
             assert gt.region == sum(near)
             # Every anchor asked for is a positive, or another's.
             assert gt.k == gt.positives - gt.unasked + sum(gt.lost.values())
