@@ -35,10 +35,10 @@ def test_the_order_of_candidates_does_not_matter(monkeypatch):
     find = module.launch_candidates
 
     def find_backwards(*args):
-        (scene, *numbers), rule = find(*args)
-        for row, size in zip(scene.candidates, scene.sizes.tolist(), strict=True):
+        (batch, *numbers), rule = find(*args)
+        for row, size in zip(batch.candidates, batch.candidate_counts.tolist(), strict=True):
             row[:size] = row[:size].flip(0)
-        return (scene, *numbers), rule
+        return (batch, *numbers), rule
 
     monkeypatch.setattr(module, "launch_candidates", find_backwards)
     monkeypatch.setattr(module, "BLOCK", 8)

@@ -1,5 +1,7 @@
 """dynamic_k_match in Triton."""
 
+from typing import Any, NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -7,63 +9,121 @@ from torch import Tensor
 
 from yolox_ops.ops.dynamic_k_match import check
 from yolox_ops.triton.launch import blocks, launch
-from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
+from yolox_ops.triton.matching import (
+    BLOCK,
+    NOBODY,
+    TILE,
+    count_gts,
+    locate_tile,
+    settle_conflicts,
+    store_match,
+    take_preferred,
+)
 
-# Numbers that kernels take; see NUMBERS of candidates.py.
-NUMBERS = ["cost_image", "cost_row", "cost_column", "iou_image", "iou_row", "iou_column", "G", "N", "topk"]
+# Numbers that kernels take; see NUMBERS of batch.py.
+NUMBERS = [
+    *("cost_image_stride", "cost_row_stride", "cost_column_stride"),
+    *("iou_image_stride", "iou_row_stride", "iou_column_stride"),
+    *("G", "N", "topk"),
+]
+
+
+class Image(NamedTuple):
+    """The matrices of one image, made by a kernel of its arguments: pointers, strides and their size."""
+
+    cost: Any  # [G, N]
+    cost_row_stride: int
+    cost_column_stride: int
+    iou: Any  # [G, N]
+    iou_row_stride: int
+    iou_column_stride: int
+    N: int
 
 
 @triton.jit
-def columns(matrix, first, BLOCK: tl.constexpr):
+def read_columns(image, first, BLOCK: tl.constexpr):
     j = first + tl.arange(0, BLOCK).to(tl.int64)
-    return j, j < matrix[6]
+    return j, j < image.N
 
 
 @triton.jit
-def overlaps(matrix, g, j, mask, RULE: tl.constexpr):
-    _costs, _row, _column, iou, row, column, _N = matrix
-    value = tl.load(iou + g * row + j * column, mask, 0.0)
+def read_overlaps(image, g, j, mask, RULE: tl.constexpr):
+    value = tl.load(image.iou + g * image.iou_row_stride + j * image.iou_column_stride, mask, 0.0)
     value = value if value.dtype == tl.float64 else value.to(tl.float32)
     return tl.where(value > 1e30, 1e30, value)  # it may be +inf, and this is more than any k already
 
 
 @triton.jit
-def costs(matrix, g, j, mask, RULE: tl.constexpr):
-    cost, row, column, _iou, _row, _column, _N = matrix
-    return tl.where(mask, tl.load(cost + g * row + j * column, mask, 0.0).to(tl.float64), float("inf"))
+def read_costs(image, g, j, mask, RULE: tl.constexpr):
+    cost = tl.load(image.cost + g * image.cost_row_stride + j * image.cost_column_stride, mask, 0.0)
+    return tl.where(mask, cost.to(tl.float64), float("inf"))
 
 
 @triton.jit(do_not_specialize=NUMBERS)
-def match(
-    matched_gt, cost, cost_image, cost_row, cost_column, iou, iou_image, iou_row, iou_column, num_gts, G, N, topk,
-    K_ROUNDING: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def take_anchors(
+    matched_gt,  # [B, N], NOBODY before
+    cost,  # [B, G, N]
+    cost_image_stride,
+    cost_row_stride,
+    cost_column_stride,
+    iou,  # [B, G, N]
+    iou_image_stride,
+    iou_row_stride,
+    iou_column_stride,
+    num_gts,  # [B]
+    G,
+    N,
+    topk,
+    K_ROUNDING: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """One ground truth of one image."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
     if g < count_gts(num_gts, b, G):
-        matrix = (cost + b * cost_image, cost_row, cost_column, iou + b * iou_image, iou_row, iou_column, N)
-        take(matched_gt + b * N, matrix, g, N, topk, columns, overlaps, costs, K_ROUNDING, None, BLOCK)
+        cost += b * cost_image_stride
+        iou += b * iou_image_stride
+        image = Image(cost, cost_row_stride, cost_column_stride, iou, iou_row_stride, iou_column_stride, N)
+        owner = matched_gt + b * N
+        take_preferred(owner, image, g, N, topk, read_columns, read_overlaps, read_costs, K_ROUNDING, None, BLOCK)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
-def finish(
-    matched_gt, cost, cost_image, cost_row, cost_column, iou, iou_image, iou_row, iou_column, num_gts, G, N, topk,
-    matched_iou, num_fg, TILE: tl.constexpr,
-):  # fmt: skip
+def settle_anchors(
+    matched_gt,  # [B, N]
+    cost,  # [B, G, N]
+    cost_image_stride,
+    cost_row_stride,
+    cost_column_stride,
+    iou,  # [B, G, N]
+    iou_image_stride,
+    iou_row_stride,
+    iou_column_stride,
+    num_gts,  # [B]
+    G,
+    N,
+    topk,
+    matched_iou,  # [B, N]
+    num_fg,  # [B]
+    TILE: tl.constexpr,
+):
     """A tile of one image's anchors."""
-    program = tl.program_id(0).to(tl.int64)
-    b = program // tl.cdiv(N, TILE)
-    j = program % tl.cdiv(N, TILE) * TILE + tl.arange(0, TILE)
-    matrix = (cost + b * cost_image, cost_row, cost_column, iou + b * iou_image, iou_row, iou_column, N)
+    b, j = locate_tile(N, TILE)
+    cost += b * cost_image_stride
+    iou += b * iou_image_stride
+    image = Image(cost, cost_row_stride, cost_column_stride, iou, iou_row_stride, iou_column_stride, N)
     owner = tl.load(matched_gt + b * N + j, j < N, NOBODY)
-    owner = settle(matrix, count_gts(num_gts, b, G), j, owner, costs, None)
-    overlap = tl.load(iou + b * iou_image + owner * iou_row + j * iou_column, owner >= 0, 0.0)
-    store_match(matched_gt, matched_iou, num_fg, b, b * N + j, j < N, owner, overlap)
+    owner = settle_conflicts(image, count_gts(num_gts, b, G), j, owner, read_costs, None)
+    overlap = tl.load(iou + owner * iou_row_stride + j * iou_column_stride, owner >= 0, 0.0)
+    store_match(matched_gt, matched_iou, num_fg, b, N, j, owner, overlap)
 
 
 def dynamic_k_match(
-    cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str
+    cost: Tensor,  # [B, G, N]
+    iou: Tensor,  # [B, G, N]
+    num_gts: Tensor | None,  # [B]
+    topk: int,
+    k_rounding: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     check(cost, iou, num_gts, topk, k_rounding)
     B, G, N = cost.shape
@@ -72,6 +132,6 @@ def dynamic_k_match(
     matched_iou = cost.new_empty((B, N), dtype=torch.float32)
     num_fg = cost.new_zeros(B, dtype=torch.int64)
     args = (matched_gt, cost, *cost.stride(), iou, *iou.stride(), counts, G, N, min(topk, N))
-    launch(match, B * G, *args, K_ROUNDING=k_rounding, BLOCK=BLOCK)
-    launch(finish, B * blocks(N, TILE), *args, matched_iou, num_fg, TILE=TILE)
+    launch(take_anchors, B * G, *args, K_ROUNDING=k_rounding, BLOCK=BLOCK)
+    launch(settle_anchors, B * blocks(N, TILE), *args, matched_iou, num_fg, TILE=TILE)
     return matched_gt, matched_iou, num_fg

@@ -1,9 +1,9 @@
-"""Dynamic k matching of a matrix, stored (dynamic_k_match) or computed where it is looked at (simota).
+"""Dynamic k matching of one image's matrices, stored (dynamic_k_match) or computed where they are looked at (simota).
 
-Three functions say what a matrix is; `matrix` is a tuple that they understand:
-  columns(matrix, first, BLOCK)       a block of anchors from place `first` on, and which of them exist
-  overlaps(matrix, g, j, mask, RULE)  IoU of ground truth g with anchors j, 0 where masked out
-  costs(matrix, g, j, mask, RULE)     likewise their costs in float64, +inf where they may not match
+Three functions say what the matrices are; `image` is a NamedTuple that they understand:
+  read_columns(image, first, BLOCK)       a block of anchors from slot `first` on, and which of them exist
+  read_overlaps(image, g, j, mask, RULE)  IoU of ground truth g with anchors j, 0 where masked out
+  read_costs(image, g, j, mask, RULE)     likewise their costs in float64, +inf where they may not match
 """
 
 import triton
@@ -26,7 +26,20 @@ NEVER = tl.constexpr(2**63 - 1)
 
 
 @triton.jit
-def count_gts(num_gts, b, G):
+def locate_tile(N, TILE: tl.constexpr):
+    """Which row of N anchors a program has a tile of, and the tile's anchors. An image is such a row, or a ground
+    truth's row of a matrix."""
+    program = tl.program_id(0).to(tl.int64)
+    tiles = tl.cdiv(N, TILE)
+    return program // tiles, program % tiles * TILE + tl.arange(0, TILE)
+
+
+@triton.jit
+def count_gts(
+    num_gts,  # [B]
+    b,
+    G,
+):
     """Rows of image b before its padding; a negative number is as good as 0. The CPU kernels refuse either excess."""
     return tl.minimum(tl.load(num_gts + b).to(tl.int64), G)
 
@@ -48,35 +61,37 @@ def largest_below(overlap, last):
 
 
 @triton.jit
-def first_after(key, j, last_key, last_j):
-    """The preferred of the pairs that come after the last one."""
-    after = (key > last_key) | ((key == last_key) & (j > last_j))
-    best = tl.min(tl.where(after, key, NEVER), 0)
-    return best, tl.min(tl.where(after & (key == best), j, NEVER), 0)
+def next_largest(
+    image, g, size, block, last,
+    read_columns: tl.constexpr, read_overlaps: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """largest_below of all overlaps of ground truth g. `block` has its first ones."""
+    value, times = largest_below(block, last)
+    first = tl.full((), BLOCK, tl.int32)
+    while first < size:  # what follows the first block is rare and is looked at again
+        j, there = read_columns(image, first, BLOCK)
+        other, others = largest_below(read_overlaps(image, g, j, there, RULE), last)
+        times = tl.where(other > value, others, tl.where(other == value, times + others, times))
+        value = tl.where(other > value, other, value)
+        first += BLOCK
+    return value, times
 
 
 @triton.jit
-def sum_of_top(
-    matrix, g, size, topk, columns: tl.constexpr, overlaps: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr
-):
+def sum_largest(
+    image, g, size, topk,
+    read_columns: tl.constexpr, read_overlaps: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Sum of the topk largest overlaps of ground truth g, the largest first."""
-    j, there = columns(matrix, 0, BLOCK)
-    overlap = overlaps(matrix, g, j, there, RULE)
-    total, last = tl.full((), 0.0, overlap.dtype), tl.full((), float("inf"), overlap.dtype)
+    j, there = read_columns(image, 0, BLOCK)
+    block = read_overlaps(image, g, j, there, RULE)  # stays in registers
+    total, last = tl.full((), 0.0, block.dtype), tl.full((), float("inf"), block.dtype)
     while (topk > 0) & (last > 0.0):
-        value, times = largest_below(overlap, last)
-        first = tl.full((), BLOCK, tl.int32)
-        while first < size:  # the first block stays in registers; what follows it is rare and is looked at again
-            j, there = columns(matrix, first, BLOCK)
-            other, others = largest_below(overlaps(matrix, g, j, there, RULE), last)
-            times = tl.where(other > value, others, tl.where(other == value, times + others, times))
-            value = tl.where(other > value, other, value)
-            first += BLOCK
+        last, times = next_largest(image, g, size, block, last, read_columns, read_overlaps, RULE, BLOCK)
         times = tl.minimum(times, topk)
         topk -= times
-        last = value
         while times > 0:
-            total += value
+            total += last
             times -= 1
     return total
 
@@ -94,36 +109,69 @@ def dynamic_k(total, most, K_ROUNDING: tl.constexpr):
 
 
 @triton.jit
-def take(
-    owner, matrix, g, size, topk, columns: tl.constexpr, overlaps: tl.constexpr, costs: tl.constexpr,
-    K_ROUNDING: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
-    """Ground truth g takes its k preferred anchors. `owner` points at the image's anchors."""
-    total = sum_of_top(matrix, g, size, topk, columns, overlaps, RULE, BLOCK)
-    k = dynamic_k(total, size, K_ROUNDING)
-    j, there = columns(matrix, 0, BLOCK)
-    key = preference(costs(matrix, g, j, there, RULE))
-    last_key, last_j = tl.full((), -(2**63), tl.int64), tl.full((), -1, tl.int64)
-    while k > 0:
-        best_key, best_j = first_after(key, j, last_key, last_j)
-        first = tl.full((), BLOCK, tl.int32)
-        while first < size:
-            other_j, there = columns(matrix, first, BLOCK)
-            other_key = preference(costs(matrix, g, other_j, there, RULE))
-            other_key, other_j = first_after(other_key, other_j, last_key, last_j)
-            better = (other_key < best_key) | ((other_key == best_key) & (other_j < best_j))
-            best_key, best_j = tl.where(better, other_key, best_key), tl.where(better, other_j, best_j)
-            first += BLOCK
-        k = tl.where(best_key == NEVER, 0, k - 1)
-        if best_key != NEVER:
-            before = tl.atomic_cas(owner + best_j, tl.full((), NOBODY, tl.int64), g)
-            if before != NOBODY:
-                tl.atomic_xchg(owner + best_j, SEVERAL)
-        last_key, last_j = best_key, best_j
+def preferred_after(key, j, last_key, last_j):
+    """The preferred of the pairs that come after the last one."""
+    after = (key > last_key) | ((key == last_key) & (j > last_j))
+    best = tl.min(tl.where(after, key, NEVER), 0)
+    return best, tl.min(tl.where(after & (key == best), j, NEVER), 0)
 
 
 @triton.jit
-def settle(matrix, gts, j, owner, costs: tl.constexpr, RULE: tl.constexpr):
+def next_preferred(
+    image, g, size, block_key, block_j, last_key, last_j,
+    read_columns: tl.constexpr, read_costs: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """preferred_after of all pairs of ground truth g. `block_key` and `block_j` have its first ones."""
+    best_key, best_j = preferred_after(block_key, block_j, last_key, last_j)
+    first = tl.full((), BLOCK, tl.int32)
+    while first < size:
+        j, there = read_columns(image, first, BLOCK)
+        key, j = preferred_after(preference(read_costs(image, g, j, there, RULE)), j, last_key, last_j)
+        better = (key < best_key) | ((key == best_key) & (j < best_j))
+        best_key, best_j = tl.where(better, key, best_key), tl.where(better, j, best_j)
+        first += BLOCK
+    return best_key, best_j
+
+
+@triton.jit
+def claim(owner, g):
+    """Ground truth g takes an anchor, alone or as one of several."""
+    before = tl.atomic_cas(owner, tl.full((), NOBODY, tl.int64), g)
+    if before != NOBODY:
+        tl.atomic_xchg(owner, SEVERAL)
+
+
+@triton.jit
+def take_preferred(
+    owner,  # [N], of the image
+    image,
+    g,
+    size,
+    topk,
+    read_columns: tl.constexpr,
+    read_overlaps: tl.constexpr,
+    read_costs: tl.constexpr,
+    K_ROUNDING: tl.constexpr,
+    RULE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Ground truth g takes its k preferred anchors."""
+    total = sum_largest(image, g, size, topk, read_columns, read_overlaps, RULE, BLOCK)
+    k = dynamic_k(total, size, K_ROUNDING)
+    block_j, there = read_columns(image, 0, BLOCK)
+    block_key = preference(read_costs(image, g, block_j, there, RULE))
+    key, j = tl.full((), -(2**63), tl.int64), tl.full((), -1, tl.int64)  # before all pairs
+    while k > 0:
+        key, j = next_preferred(
+            image, g, size, block_key, block_j, key, j, read_columns, read_costs, RULE, BLOCK
+        )  # fmt: skip
+        k = tl.where(key == NEVER, 0, k - 1)
+        if key != NEVER:
+            claim(owner + j, g)
+
+
+@triton.jit
+def settle_conflicts(image, gts, j, owner, read_costs: tl.constexpr, RULE: tl.constexpr):
     """`owner` of anchors j, with those that several took given to the ground truth of lowest cost in the image."""
     several = owner == SEVERAL
     if tl.max(several.to(tl.int32), 0) > 0:
@@ -131,7 +179,7 @@ def settle(matrix, gts, j, owner, costs: tl.constexpr, RULE: tl.constexpr):
         first = tl.full((), 0, tl.int64)
         while first < gts:
             g = first + tl.arange(0, GTS)[None, :]
-            key = preference(costs(matrix, g, j[:, None] + 0 * g, several[:, None] & (g < gts), RULE))
+            key = preference(read_costs(image, g, j[:, None] + 0 * g, several[:, None] & (g < gts), RULE))
             least = tl.min(key, 1)
             least_g = tl.min(tl.where(key == least[:, None], g, NEVER), 1)
             best_g = tl.where(least < best, least_g, best_g)
@@ -142,9 +190,19 @@ def settle(matrix, gts, j, owner, costs: tl.constexpr, RULE: tl.constexpr):
 
 
 @triton.jit
-def store_match(matched_gt, matched_iou, num_fg, b, at, there, owner, overlap):
-    taken = owner >= 0
-    tl.store(matched_gt + at, tl.where(taken, owner, NOBODY), there)
+def store_match(
+    matched_gt,  # [B, N]
+    matched_iou,  # [B, N]
+    num_fg,  # [B]
+    b,
+    N,
+    j,
+    owner,
+    overlap,
+):
+    """What became of anchors j of image b: who owns them, with what overlap."""
+    anchor, there, taken = b * N + j, j < N, owner >= 0
+    tl.store(matched_gt + anchor, tl.where(taken, owner, NOBODY), there)
     overlap = overlap.to(tl.float32)
-    tl.store(matched_iou + at, tl.where(taken & (overlap == overlap), overlap, 0.0), there)
+    tl.store(matched_iou + anchor, tl.where(taken & (overlap == overlap), overlap, 0.0), there)
     tl.atomic_add(num_fg + b, tl.sum((taken & there).to(tl.int64), 0))

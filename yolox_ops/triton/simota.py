@@ -8,59 +8,87 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops.ops.simota import check
-from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs, load_gt, load_overlaps
+from yolox_ops.triton.batch import NUMBERS, Image, load_gt, load_overlaps
+from yolox_ops.triton.candidates import launch_candidates, load_costs
 from yolox_ops.triton.launch import blocks, launch
-from yolox_ops.triton.matching import BLOCK, NOBODY, TILE, count_gts, settle, store_match, take
+from yolox_ops.triton.matching import (
+    BLOCK,
+    NOBODY,
+    TILE,
+    count_gts,
+    locate_tile,
+    settle_conflicts,
+    store_match,
+    take_preferred,
+)
 
 
 @triton.jit
-def columns(matrix, first, BLOCK: tl.constexpr):
-    scene, _image, _anchor, _class, b, N, _C, _G = matrix
-    place = first + tl.arange(0, BLOCK)
-    there = place < tl.load(scene.sizes + b)
-    return tl.load(scene.candidates + b * N + place, there, 0).to(tl.int64), there
+def read_columns(image, first, BLOCK: tl.constexpr):
+    slot = first + tl.arange(0, BLOCK)
+    there = slot < tl.load(image.batch.candidate_counts + image.b)
+    return tl.load(image.batch.candidates + image.b * image.N + slot, there, 0).to(tl.int64), there
 
 
 @triton.jit
-def overlaps(matrix, g, j, mask, RULE: tl.constexpr):
-    return tl.where(mask, load_overlaps(matrix, g, j, mask, RULE), 0.0)
+def read_overlaps(image, g, j, mask, RULE: tl.constexpr):
+    return tl.where(mask, load_overlaps(image, g, j, mask, RULE), 0.0)
 
 
 @triton.jit
-def costs(matrix, g, j, mask, RULE: tl.constexpr):
-    cost, _overlap = load_costs(matrix, g, j, mask, RULE)
+def read_costs(image, g, j, mask, RULE: tl.constexpr):
+    cost, _overlap = load_costs(image, g, j, mask, RULE)
     return cost
 
 
 @triton.jit(do_not_specialize=[*NUMBERS, "topk"])
-def match(
-    matched_gt, scene, cls_image, cls_anchor, cls_class, N, C, G, topk,
-    K_ROUNDING: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def take_anchors(
+    matched_gt,  # [B, N], NOBODY or NO_CANDIDATE before
+    batch,
+    cls_image_stride,
+    cls_anchor_stride,
+    cls_class_stride,
+    N,
+    C,
+    G,
+    topk,
+    K_ROUNDING: tl.constexpr,
+    RULE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """One ground truth of one image."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
-    _gt, _label, present = load_gt(scene, b, g, C, G, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    _gt, _label, present = load_gt(image, g, RULE)
     if present:
-        matrix = (scene, cls_image, cls_anchor, cls_class, b, N, C, G)
-        size = tl.load(scene.sizes + b)
-        take(matched_gt + b * N, matrix, g, size, topk, columns, overlaps, costs, K_ROUNDING, RULE, BLOCK)
+        owner = matched_gt + b * N
+        size = tl.load(batch.candidate_counts + b)
+        take_preferred(owner, image, g, size, topk, read_columns, read_overlaps, read_costs, K_ROUNDING, RULE, BLOCK)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
-def finish(
-    matched_gt, scene, cls_image, cls_anchor, cls_class, N, C, G, matched_iou, num_fg,
-    RULE: tl.constexpr, TILE: tl.constexpr,
-):  # fmt: skip
+def settle_anchors(
+    matched_gt,  # [B, N]
+    batch,
+    cls_image_stride,
+    cls_anchor_stride,
+    cls_class_stride,
+    N,
+    C,
+    G,
+    matched_iou,  # [B, N]
+    num_fg,  # [B]
+    RULE: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """A tile of one image's anchors."""
-    program = tl.program_id(0).to(tl.int64)
-    b = program // tl.cdiv(N, TILE)
-    j = program % tl.cdiv(N, TILE) * TILE + tl.arange(0, TILE)
-    matrix = (scene, cls_image, cls_anchor, cls_class, b, N, C, G)
+    b, j = locate_tile(N, TILE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
     owner = tl.load(matched_gt + b * N + j, j < N, NOBODY)
-    owner = settle(matrix, count_gts(scene.num_gts, b, G), j, owner, costs, RULE)
-    overlap = load_overlaps(matrix, owner, j, owner >= 0, RULE)
-    store_match(matched_gt, matched_iou, num_fg, b, b * N + j, j < N, owner, overlap)
+    owner = settle_conflicts(image, count_gts(batch.num_gts, b, G), j, owner, read_costs, RULE)
+    overlap = load_overlaps(image, owner, j, owner >= 0, RULE)
+    store_match(matched_gt, matched_iou, num_fg, b, N, j, owner, overlap)
 
 
 def simota(*scene_rule_and_k: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,6 +100,7 @@ def simota(*scene_rule_and_k: Any) -> tuple[Tensor, Tensor, Tensor]:
     matched_iou = pred_boxes.new_empty((B, N), dtype=torch.float32)
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
     args, rule = launch_candidates(matched_gt, *scene_and_rule)
-    launch(match, B * G, matched_gt, *args, min(topk, N), K_ROUNDING=k_rounding, RULE=rule, BLOCK=BLOCK, num_warps=8)
-    launch(finish, B * blocks(N, TILE), matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=TILE)
+    choice = {"K_ROUNDING": k_rounding, "RULE": rule}
+    launch(take_anchors, B * G, matched_gt, *args, min(topk, N), **choice, BLOCK=BLOCK, num_warps=8)
+    launch(settle_anchors, B * blocks(N, TILE), matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=TILE)
     return matched_gt, matched_iou, num_fg

@@ -9,23 +9,33 @@ from torch import Tensor
 
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.simota_cost import check
-from yolox_ops.triton.candidates import NUMBERS, launch_candidates, load_costs
+from yolox_ops.triton.batch import NUMBERS, Image
+from yolox_ops.triton.candidates import launch_candidates, load_costs
 from yolox_ops.triton.launch import blocks, launch
-from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY, TILE
+from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY, TILE, locate_tile
 
 
 @triton.jit(do_not_specialize=NUMBERS)
 def fill_row(
-    owner, scene, cls_image, cls_anchor, cls_class, N, C, G, out_cost, out_iou, RULE: tl.constexpr, TILE: tl.constexpr
+    owner,  # [B, N]
+    batch,
+    cls_image_stride,
+    cls_anchor_stride,
+    cls_class_stride,
+    N,
+    C,
+    G,
+    out_cost,  # [B, G, N]
+    out_iou,  # [B, G, N]
+    RULE: tl.constexpr,
+    TILE: tl.constexpr,
 ):
     """A tile of the row of one ground truth."""
-    program = tl.program_id(0).to(tl.int64)
-    row = program // tl.cdiv(N, TILE)
-    j = program % tl.cdiv(N, TILE) * TILE + tl.arange(0, TILE)
+    row, j = locate_tile(N, TILE)
     b, g = row // G, row % G
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
     candidate = tl.load(owner + b * N + j, j < N, NO_CANDIDATE) == NOBODY
-    matrix = (scene, cls_image, cls_anchor, cls_class, b, N, C, G)
-    cost, overlap = load_costs(matrix, g, j, candidate, RULE)
+    cost, overlap = load_costs(image, g, j, candidate, RULE)
     tl.store(out_cost + row * N + j, cost, j < N)
     tl.store(out_iou + row * N + j, tl.where(overlap == overlap, overlap, 0.0), j < N)
 
