@@ -15,8 +15,17 @@ BLOCK = 256  # pairs of a program
 
 @triton.jit
 def similarity_kernel(
-    boxes1, boxes2, angles1, angles2, out, N, FMT: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr
+    boxes1,  # [N, 4]
+    boxes2,  # [N, 4]
+    angles1,  # [N], read for ciou alone
+    angles2,  # [N]
+    out,  # [N]
+    N,
+    FMT: tl.constexpr,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
+    """A block of pairs."""
     T: tl.constexpr = out.dtype.element_ty
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     a = make_box(load_numbers(boxes1, i * 4, i < N, T), FMT)
@@ -25,7 +34,12 @@ def similarity_kernel(
     tl.store(out + i, similarity(a, b, turn, KIND), i < N)
 
 
-def aligned_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
+def aligned_iou(
+    boxes1: Tensor,  # [N, 4]
+    boxes2: Tensor,  # [N, 4]
+    fmt: str,
+    kind: str,
+) -> Tensor:
     check(boxes1, boxes2, fmt, kind)
     dtype, N = wide_dtype(boxes1, boxes2), boxes1.shape[0]
     dense = boxes1.contiguous(), boxes2.contiguous()
@@ -37,8 +51,19 @@ def aligned_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
 
 @triton.jit
 def gradient_kernel(
-    boxes1, boxes2, angles1, angles2, grad, out1, out2, N, FMT: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr
+    boxes1,  # [N, 4]
+    boxes2,  # [N, 4]
+    angles1,  # [N], read for ciou alone
+    angles2,  # [N]
+    grad,  # [N]
+    out1,  # [N, 4]
+    out2,  # [N, 4]
+    N,
+    FMT: tl.constexpr,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
+    """A block of pairs."""
     T: tl.constexpr = out1.dtype.element_ty
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     first, second = load_numbers(boxes1, i * 4, i < N, T), load_numbers(boxes2, i * 4, i < N, T)
@@ -48,7 +73,13 @@ def gradient_kernel(
     store_numbers(out2, i * 4, i < N, gradient(g, second, make_box(first, FMT), -turn, False, FMT, KIND))
 
 
-def aligned_iou_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
+def aligned_iou_backward(
+    grad: Tensor,  # [N]
+    boxes1: Tensor,  # [N, 4]
+    boxes2: Tensor,  # [N, 4]
+    fmt: str,
+    kind: str,
+) -> tuple[Tensor, Tensor]:
     check_backward(grad, boxes1, boxes2, fmt, kind)
     dtype, N = wide_dtype(boxes1, boxes2), boxes1.shape[0]
     dense = boxes1.contiguous(), boxes2.contiguous()

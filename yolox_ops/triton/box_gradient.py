@@ -1,5 +1,6 @@
 """The derivative of a similarity by the numbers of one of its boxes: what csrc/boxes/dual.h makes of box.h, in reverse.
-A variable g_x is the derivative by x. FIRST says that the own box is the first of the two."""
+A variable g_x is the derivative by x. `box` is the one that is differentiated, `other` is not; FIRST says that `box` is
+the first of the two."""
 
 import triton
 import triton.language as tl
@@ -8,34 +9,34 @@ from yolox_ops.triton.boxes import divide, extent, hull, iou_and_union, is_whole
 
 
 @triton.jit
-def through_larger(g, own, other, FIRST: tl.constexpr):
-    """The part of g that larger(a, b) passes on to the own number; of equal ones it is b that gets all."""
+def through_larger(g, number, other, FIRST: tl.constexpr):
+    """The part of g that larger(a, b) passes on to the box's number; of equal ones it is b that gets all."""
     if FIRST:
-        return tl.where(own > other, g, 0.0)
+        return tl.where(number > other, g, 0.0)
     else:
-        return tl.where(other > own, 0.0, g)
+        return tl.where(other > number, 0.0, g)
 
 
 @triton.jit
-def through_smaller(g, own, other, FIRST: tl.constexpr):
+def through_smaller(g, number, other, FIRST: tl.constexpr):
     if FIRST:
-        return tl.where(own < other, g, 0.0)
+        return tl.where(number < other, g, 0.0)
     else:
-        return tl.where(other < own, 0.0, g)
+        return tl.where(other < number, 0.0, g)
 
 
 @triton.jit
-def in_order(own, other, FIRST: tl.constexpr):
+def in_order(box, other, FIRST: tl.constexpr):
     if FIRST:
-        return own, other
+        return box, other
     else:
-        return other, own
+        return other, box
 
 
 @triton.jit
-def through_intersection(g_overlap, g_union, own, other, FIRST: tl.constexpr):
-    """From IoU and union to the own corners and area."""
-    a, b = in_order(own, other, FIRST)
+def through_intersection(g_overlap, g_union, box, other, FIRST: tl.constexpr):
+    """From IoU and union to the box's corners and area."""
+    a, b = in_order(box, other, FIRST)
     overlap, unite = iou_and_union(a, b)
     w, h, inter = extent(a, b)
     rest = (a[4] + b[4]) - inter
@@ -47,20 +48,20 @@ def through_intersection(g_overlap, g_union, own, other, FIRST: tl.constexpr):
     meet = (w > 0) & (h > 0)
     g_w = tl.where(meet, g_inter * h, 0.0)
     g_h = tl.where(meet, g_inter * w, 0.0)
-    g_x1 = -through_larger(g_w, own[0], other[0], FIRST)
-    g_y1 = -through_larger(g_h, own[1], other[1], FIRST)
-    g_x2 = through_smaller(g_w, own[2], other[2], FIRST)
-    g_y2 = through_smaller(g_h, own[3], other[3], FIRST)
+    g_x1 = -through_larger(g_w, box[0], other[0], FIRST)
+    g_y1 = -through_larger(g_h, box[1], other[1], FIRST)
+    g_x2 = through_smaller(g_w, box[2], other[2], FIRST)
+    g_y2 = through_smaller(g_h, box[3], other[3], FIRST)
     return g_x1, g_y1, g_x2, g_y2, g_area
 
 
 @triton.jit
-def through_hull(g_w, g_h, own, other, FIRST: tl.constexpr):
-    """From the hull's sides to the own corners."""
-    g_x1 = -through_smaller(g_w, own[0], other[0], FIRST)
-    g_y1 = -through_smaller(g_h, own[1], other[1], FIRST)
-    g_x2 = through_larger(g_w, own[2], other[2], FIRST)
-    g_y2 = through_larger(g_h, own[3], other[3], FIRST)
+def through_hull(g_w, g_h, box, other, FIRST: tl.constexpr):
+    """From the hull's sides to the box's corners."""
+    g_x1 = -through_smaller(g_w, box[0], other[0], FIRST)
+    g_y1 = -through_smaller(g_h, box[1], other[1], FIRST)
+    g_x2 = through_larger(g_w, box[2], other[2], FIRST)
+    g_y2 = through_larger(g_h, box[3], other[3], FIRST)
     return g_x1, g_y1, g_x2, g_y2
 
 
@@ -98,51 +99,62 @@ def through_box(g_corners, g_area, numbers, box, FMT: tl.constexpr):
 
 
 @triton.jit
+def through_giou(g, unite, w, h):
+    """From GIoU to the union and the hull's sides."""
+    around = w * h
+    share = ratio_or_zero(g, around)
+    g_around = ratio_or_zero(around - unite, around) * share - share
+    return share, g_around * h, g_around * w
+
+
+@triton.jit
+def through_distance(g, w, h, box, other):
+    """From the distance of the centres over the hull's diagonal to the hull's sides and the box's corners in x and y,
+    of which it moves both by the same."""
+    dx = (other[0] + other[2]) - (box[0] + box[2])
+    dy = (other[1] + other[3]) - (box[1] + box[3])
+    square = w * w + h * h
+    share = ratio_or_zero(g, square)
+    g_square = ratio_or_zero((dx * dx + dy * dy) * 0.25, square) * share
+    return g_square * w * 2.0, g_square * h * 2.0, share * dx * 0.5, share * dy * 0.5
+
+
+@triton.jit
 def gradient(g, numbers, other, turn, FIRST: tl.constexpr, FMT: tl.constexpr, KIND: tl.constexpr):
-    """g times the derivative of the similarity by the own `numbers`, 0 where g is 0 whatever the boxes hold. `turn` is
-    the other box's angle less the own."""
-    own = make_box(numbers, FMT)
-    a, b = in_order(own, other, FIRST)
+    """g times the derivative of the similarity by the `numbers` of a box, 0 where g is 0 whatever the boxes hold.
+    `turn` is the other box's angle less this one's."""
+    box = make_box(numbers, FMT)
+    a, b = in_order(box, other, FIRST)
     overlap, unite = iou_and_union(a, b)
     if KIND == "iou":
-        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g * 0.0, own, other, FIRST)
+        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g * 0.0, box, other, FIRST)
     else:
         w, h = hull(a, b)
         if KIND == "giou":
-            around = w * h
-            share = ratio_or_zero(g, around)
-            g_union = share
-            g_around = ratio_or_zero(around - unite, around) * share - share
-            g_w, g_h = g_around * h, g_around * w
+            g_union, g_w, g_h = through_giou(g, unite, w, h)
         else:
             g_union = g * 0.0
-            dx = (other[0] + other[2]) - (own[0] + own[2])
-            dy = (other[1] + other[3]) - (own[1] + own[3])
-            square = w * w + h * h
-            share = ratio_or_zero(g, square)
-            g_square = ratio_or_zero((dx * dx + dy * dy) * 0.25, square) * share
-            g_w, g_h = g_square * w * 2.0, g_square * h * 2.0
-        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g_union, own, other, FIRST)
-        by_x1, by_y1, by_x2, by_y2 = through_hull(g_w, g_h, own, other, FIRST)
+            g_w, g_h, by_x, by_y = through_distance(g, w, h, box, other)
+        g_x1, g_y1, g_x2, g_y2, g_area = through_intersection(g, g_union, box, other, FIRST)
+        by_x1, by_y1, by_x2, by_y2 = through_hull(g_w, g_h, box, other, FIRST)
         g_x1 += by_x1
         g_y1 += by_y1
         g_x2 += by_x2
         g_y2 += by_y2
-        if KIND != "giou":  # the distance of the centres
-            g_x1 += share * dx * 0.5
-            g_x2 += share * dx * 0.5
-            g_y1 += share * dy * 0.5
-            g_y2 += share * dy * 0.5
+        if KIND != "giou":
+            g_x1 += by_x
+            g_x2 += by_x
+            g_y1 += by_y
+            g_y2 += by_y
         if KIND == "ciou":
             v = turn * turn * 0.40528473456935109
             alpha = ratio_or_zero(v, (1.0 - overlap) + v)
-            by_x1, by_y1, by_x2, by_y2 = through_angle(
-                alpha * g * turn * (2.0 * 0.40528473456935109), own[0], own[1], own[2], own[3]
-            )
+            g_turn = alpha * g * turn * (2.0 * 0.40528473456935109)
+            by_x1, by_y1, by_x2, by_y2 = through_angle(g_turn, box[0], box[1], box[2], box[3])
             g_x1 += by_x1
             g_y1 += by_y1
             g_x2 += by_x2
             g_y2 += by_y2
-    g_1, g_2, g_3, g_4 = through_box((g_x1, g_y1, g_x2, g_y2), g_area, numbers, own, FMT)
+    g_1, g_2, g_3, g_4 = through_box((g_x1, g_y1, g_x2, g_y2), g_area, numbers, box, FMT)
     off = g == 0
     return tl.where(off, 0.0, g_1), tl.where(off, 0.0, g_2), tl.where(off, 0.0, g_3), tl.where(off, 0.0, g_4)

@@ -141,8 +141,13 @@ def load_angle(ptr, offsets, mask, KIND: tl.constexpr):
         return 0.0
 
 
-def angles(boxes: Tensor, fmt: str, kind: str, dtype: torch.dtype) -> Tensor:
-    """atan2(width, height) of [..., 4] boxes where the kind asks for it, else a tensor that no kernel reads: Triton has
+def angles(
+    boxes: Tensor,  # [..., 4]
+    fmt: str,
+    kind: str,
+    dtype: torch.dtype,
+) -> Tensor:
+    """atan2(width, height) of boxes where the kind asks for it, else a tensor that no kernel reads: Triton has
     no atan2."""
     if kind != "ciou":
         return boxes

@@ -17,11 +17,11 @@ GRADIENT_TILE = {"BLOCK_M": 4, "BLOCK_N": 64}
 
 @triton.jit
 def similarity_kernel(
-    boxes1,
-    boxes2,
-    angles1,
-    angles2,
-    out,
+    boxes1,  # [B, M, 4]
+    boxes2,  # [B, N, 4]
+    angles1,  # [B, M], read for ciou alone
+    angles2,  # [B, N]
+    out,  # [B, M, N]
     M,
     N,
     FMT: tl.constexpr,
@@ -44,7 +44,12 @@ def similarity_kernel(
     tl.store(out + row * N + j, similarity(a, b, turn, KIND), (i < M) & (j < N))
 
 
-def pairwise_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
+def pairwise_iou(
+    boxes1: Tensor,  # [B, M, 4]
+    boxes2: Tensor,  # [B, N, 4]
+    fmt: str,
+    kind: str,
+) -> Tensor:
     check(boxes1, boxes2, fmt, kind)
     (B, M, _), N = boxes1.shape, boxes2.shape[1]
     dtype = wide_dtype(boxes1, boxes2)
@@ -58,16 +63,16 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
 
 @triton.jit
 def gradient_kernel(
-    own,
-    other,
-    own_angles,
-    other_angles,
-    grad,
-    out,
+    boxes,  # [B, M, 4]
+    others,  # [B, N, 4]
+    box_angles,  # [B, M], read for ciou alone
+    other_angles,  # [B, N]
+    grad,  # [B, M, N] by the strides below
+    out,  # [B, M, 4]
     M,
     N,
     image_stride,
-    own_stride,
+    box_stride,
     other_stride,
     FIRST: tl.constexpr,
     FMT: tl.constexpr,
@@ -75,25 +80,25 @@ def gradient_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """BLOCK_M of the M own boxes of one image, against all of its N others."""
+    """BLOCK_M of the M boxes of one image, against all of its N others."""
     T: tl.constexpr = out.dtype.element_ty
     row_blocks = tl.cdiv(M, BLOCK_M)
     program = tl.program_id(0).to(tl.int64)
     image = program // row_blocks
     i = program % row_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
     row = image * M + i
-    a, b, c, d = load_numbers(own, (row * 4)[:, None], (i < M)[:, None], T)
-    angle = load_angle(own_angles, row[:, None], (i < M)[:, None], KIND)
-    grad_row = grad + image * image_stride + i[:, None] * own_stride
+    a, b, c, d = load_numbers(boxes, (row * 4)[:, None], (i < M)[:, None], T)
+    angle = load_angle(box_angles, row[:, None], (i < M)[:, None], KIND)
+    grad_row = grad + image * image_stride + i[:, None] * box_stride
     sum_a = tl.zeros((BLOCK_M,), T)
     sum_b, sum_c, sum_d = sum_a, sum_a, sum_a
     start = 0
     while start < N:  # the interpreter of Triton 3.6 and NumPy 2.4 have no range over an argument
         j = (start + tl.arange(0, BLOCK_N)).to(tl.int64)[None, :]
-        fixed = load_box(other, (image * N + j) * 4, j < N, FMT, T)
+        other = load_box(others, (image * N + j) * 4, j < N, FMT, T)
         turn = load_angle(other_angles, image * N + j, j < N, KIND) - angle
         g = tl.load(grad_row + j * other_stride, (i < M)[:, None] & (j < N), 0.0)
-        g_a, g_b, g_c, g_d = gradient(g, (a, b, c, d), fixed, turn, FIRST, FMT, KIND)
+        g_a, g_b, g_c, g_d = gradient(g, (a, b, c, d), other, turn, FIRST, FMT, KIND)
         sum_a += tl.sum(g_a, 1)
         sum_b += tl.sum(g_b, 1)
         sum_c += tl.sum(g_c, 1)
@@ -102,19 +107,25 @@ def gradient_kernel(
     store_numbers(out, row * 4, i < M, (sum_a, sum_b, sum_c, sum_d))
 
 
-def pairwise_iou_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
+def pairwise_iou_backward(
+    grad: Tensor,  # [B, M, N]
+    boxes1: Tensor,  # [B, M, 4]
+    boxes2: Tensor,  # [B, N, 4]
+    fmt: str,
+    kind: str,
+) -> tuple[Tensor, Tensor]:
     check_backward(grad, boxes1, boxes2, fmt, kind)
     (B, M, _), N = boxes1.shape, boxes2.shape[1]
     dtype = wide_dtype(boxes1, boxes2)
     dense1, dense2 = boxes1.contiguous(), boxes2.contiguous()
     angles1, angles2 = angles(dense1, fmt, kind, dtype), angles(dense2, fmt, kind, dtype)
     grad1, grad2 = dense1.new_empty(dense1.shape, dtype=dtype), dense2.new_empty(dense2.shape, dtype=dtype)
-    image, row, column = grad.stride()
-    for inputs, out, (own, other), strides, first in (
-        ((dense1, dense2, angles1, angles2), grad1, (M, N), (image, row, column), True),
-        ((dense2, dense1, angles2, angles1), grad2, (N, M), (image, column, row), False),
+    image_stride, row_stride, column_stride = grad.stride()
+    for inputs, out, sizes, strides, first in (
+        ((dense1, dense2, angles1, angles2), grad1, (M, N), (image_stride, row_stride, column_stride), True),
+        ((dense2, dense1, angles2, angles1), grad2, (N, M), (image_stride, column_stride, row_stride), False),
     ):
-        programs = B * blocks(own, GRADIENT_TILE["BLOCK_M"])
+        programs = B * blocks(sizes[0], GRADIENT_TILE["BLOCK_M"])
         constants = dict(FIRST=first, FMT=fmt, KIND=kind, **GRADIENT_TILE)
-        launch(gradient_kernel, programs, *inputs, grad, out, own, other, *strides, **constants)
+        launch(gradient_kernel, programs, *inputs, grad, out, *sizes, *strides, **constants)
     return grad1.to(boxes1.dtype), grad2.to(boxes2.dtype)

@@ -51,8 +51,15 @@ def softplus_of_minus(x):
 
 
 @triton.jit
-def sum_negatives(rows, class_stride, mask, C, obj_exp, RULE: tl.constexpr):
-    """Sum over classes of -log(1 - p), as the logarithm of one quotient of products. `rows` point at logits."""
+def sum_negatives(
+    rows,  # [anchors], pointers to [C] logits
+    class_stride,
+    mask,
+    C,
+    obj_exp,
+    RULE: tl.constexpr,
+):
+    """Sum over classes of -log(1 - p), as the logarithm of one quotient of products."""
     lane = tl.arange(0, SUMS)[None, :]
     total = tl.zeros_like(obj_exp).to(tl.float64)
     chunk = tl.full((), 0, tl.int32)
