@@ -67,7 +67,7 @@ def test_labels_of_any_number_of_boxes(method, threshold, monkeypatch):
 def test_a_transport_of_several_programs(tolerance, small, monkeypatch):
     """Two launches an iteration, with more rows and columns than a program takes or looks at in one step; and one."""
     module = importlib.import_module("yolox_ops.triton.sinkhorn")
-    sizes = {"SMALL": small, "OWN_ROWS": 4, "OTHER_COLUMNS": 16, "OWN_COLUMNS": 16, "OTHER_ROWS": 2}
+    sizes = {"SMALL": small, "ROWS_SET": 4, "COLUMNS_SEEN": 16, "COLUMNS_SET": 16, "ROWS_SEEN": 2}
     for name, size in sizes.items():
         monkeypatch.setattr(module, name, size)
     cost = torch.rand(3, 5, 41) * torch.tensor([0.1, 9, 0.1])[:, None, None]

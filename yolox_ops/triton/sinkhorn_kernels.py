@@ -1,0 +1,153 @@
+"""What sinkhorn launches: all iterations of whole images, or one iteration's potentials of one side, and the plan."""
+
+import triton
+import triton.language as tl
+
+from yolox_ops.triton.log_sum import add_terms, over_epsilon, potential, unsettled
+
+
+@triton.jit
+def load_scaled(cost, mask, per_epsilon):
+    return over_epsilon(tl.load(cost, mask, float("inf")), per_epsilon)
+
+
+@triton.jit(
+    do_not_specialize=["cost_image_stride", "cost_row_stride", "cost_column_stride", "B", "M", "N", "iterations"]
+)
+def solve(
+    plan,  # [B, M, N]
+    log_supply,  # [B, M]
+    log_demand,  # [B, N]
+    cost,  # [B, M, N]
+    cost_image_stride,
+    cost_row_stride,
+    cost_column_stride,
+    B,
+    M,
+    N,
+    iterations,
+    per_epsilon: tl.float64,
+    tolerance: tl.float64,
+    T: tl.constexpr,
+    IMAGES: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Some images, whole."""
+    b = tl.program_id(0).to(tl.int64) * IMAGES + tl.arange(0, IMAGES)[:, None, None]
+    i = tl.arange(0, ROWS)[None, :, None].to(tl.int64)
+    j = tl.arange(0, COLUMNS)[None, None, :].to(tl.int64)
+    there = (b < B) & (i < M) & (j < N)
+    cost += b * cost_image_stride + i * cost_row_stride + j * cost_column_stride
+    scaled = load_scaled(cost, there, per_epsilon)
+    log_supply = tl.load(log_supply + b * M + i, (b < B) & (i < M), 0.0)
+    log_demand = tl.load(log_demand + b * N + j, (b < B) & (j < N), 0.0)
+    x, y = log_supply * 0.0, log_demand * 0.0
+    none_of_rows = tl.full((IMAGES, ROWS), float("-inf"), tl.float64)
+    none_of_columns = tl.full((IMAGES, COLUMNS), float("-inf"), tl.float64)
+    missed = (b < B).to(tl.int32)
+    t = tl.full((), 0, tl.int32)
+    while (t < iterations) & (tl.max(missed) > 0):
+        top, total = add_terms(none_of_columns, 0.0, x - scaled, 1, T)
+        y = tl.where(missed > 0, potential(log_demand, top[:, None, :], total[:, None, :]), y)
+        top, total = add_terms(none_of_rows, 0.0, y - scaled, 2, T)
+        new = potential(log_supply, top[:, :, None], total[:, :, None])
+        if (tolerance > 0.0) & (t > 0):
+            missed &= tl.max(unsettled(x, new, top[:, :, None], tolerance).to(tl.int32), 1, keep_dims=True)
+        x = new  # with columns left alone this is the same as before
+        t += 1
+    tl.store(plan + (b * M + i) * N + j, tl.exp((x + y - scaled).to(T)), there)
+
+
+@triton.jit
+def add_others(
+    others,  # [SET], pointers to the other side's potentials [N]
+    cost,  # [SET], pointers to the costs with them
+    other_stride,
+    N,
+    there,
+    per_epsilon,
+    AXIS: tl.constexpr,
+    T: tl.constexpr,
+    SET: tl.constexpr,
+    SEEN: tl.constexpr,
+):
+    """add_terms of all N of the other side."""
+    others, cost = tl.expand_dims(others, AXIS), tl.expand_dims(cost, AXIS)
+    top = tl.full((SET,), float("-inf"), tl.float64)
+    total = tl.full((SET,), 0.0, tl.float64)
+    first = tl.full((), 0, tl.int64)
+    while first < N:
+        other = tl.expand_dims(first + tl.arange(0, SEEN), 1 - AXIS)
+        mask = tl.expand_dims(there, AXIS) & (other < N)
+        terms = tl.load(others + other, mask, 0.0) - load_scaled(cost + other * other_stride, mask, per_epsilon)
+        top, total = add_terms(top, total, terms, AXIS, T)
+        first += SEEN
+    return top, total
+
+
+@triton.jit(do_not_specialize=["size", "M", "N", "cost_image_stride", "cost_side_stride", "cost_other_stride", "t"])
+def update_potentials(
+    potentials,  # [B, M] of the side that is set, whether it is rows or columns of cost
+    others,  # [B, N] of the other side
+    missed,  # [B]
+    log_masses,  # [B, M]
+    size,
+    M,
+    N,
+    cost,  # [B, M, N] by the strides below
+    cost_image_stride,
+    cost_side_stride,
+    cost_other_stride,
+    t,
+    per_epsilon: tl.float64,
+    tolerance: tl.float64,
+    AXIS: tl.constexpr,
+    T: tl.constexpr,
+    SET: tl.constexpr,
+    SEEN: tl.constexpr,
+):
+    """New potentials of SET of the batch's `size` columns, which add along axis 0, or rows, which add along axis 1.
+    missed[b] is 1 + the last iteration in which a row of image b was not settled; other programs of iteration t may set
+    it, which then says the same to this one."""
+    side = tl.program_id(0).to(tl.int64) * SET + tl.arange(0, SET)
+    b = side // M
+    there = (tl.load(missed + b, side < size, -1) >= t) | ((tolerance == 0.0) & (side < size))
+    if tl.max(there.to(tl.int32), 0) > 0:
+        cost += b * cost_image_stride + (side - b * M) * cost_side_stride
+        top, total = add_others(others + b * N, cost, cost_other_stride, N, there, per_epsilon, AXIS, T, SET, SEEN)
+        new = potential(tl.load(log_masses + side, there, 0.0), top, total)
+        if (AXIS == 1) & (tolerance > 0.0):
+            missing = unsettled(tl.load(potentials + side, there, 0.0), new, top, tolerance) | (t == 0)
+            tl.atomic_max(missed + b, t + 1, there & missing)
+        tl.store(potentials + side, new, there)
+
+
+@triton.jit(do_not_specialize=["cost_image_stride", "cost_row_stride", "cost_column_stride", "M", "N"])
+def fill_plan(
+    plan,  # [B, M, N]
+    x,  # [B, M]
+    y,  # [B, N]
+    cost,  # [B, M, N]
+    cost_image_stride,
+    cost_row_stride,
+    cost_column_stride,
+    M,
+    N,
+    per_epsilon: tl.float64,
+    T: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """A tile of one image."""
+    program = tl.program_id(0).to(tl.int64)
+    tiles = tl.cdiv(N, COLUMNS)
+    tile = program % (tl.cdiv(M, ROWS) * tiles)
+    b = program // (tl.cdiv(M, ROWS) * tiles)
+    i = (tile // tiles * ROWS + tl.arange(0, ROWS))[:, None]
+    j = (tile % tiles * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    there = (i < M) & (j < N)
+    cost += b * cost_image_stride
+    scaled = load_scaled(cost + i * cost_row_stride + j * cost_column_stride, there, per_epsilon)
+    log_plan = tl.load(x + b * M + i, i < M, 0.0) + tl.load(y + b * N + j, j < N, 0.0) - scaled
+    tl.store(plan + (b * M + i) * N + j, tl.exp(log_plan.to(T)), there)
