@@ -63,9 +63,10 @@ def test_training_steps_of_the_real_detector(tmp_path):
                 losses = model.loss(ready["inputs"], ready["data_samples"])
             sum(losses.values()).backward()
             gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
-            answers.append({**{name: loss.detach() for name, loss in losses.items()}, "gradient": gradient})
-        theirs, ours = answers
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+            answers.append(({name: loss.detach() for name, loss in losses.items()}, gradient))
+        (theirs, their_gradient), (ours, our_gradient) = answers
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+        assert (our_gradient - their_gradient).norm() < 1e-4 * their_gradient.norm()
         assert (ours["loss_bbox"] > 0) == (ours["loss_l1"] > 0) == (labelled[0] is gts)
         optimizer.step()
         totals.append(sum(losses.values()).item())
