@@ -1,6 +1,19 @@
-"""Models for tests that need no training."""
+"""Models for tests that need no training, and how near two answers of one model must be."""
 
+import torch
 from torch import nn
+
+# What rounding leaves of a network's outputs and gradients, as a share of their norm: 1e-4. Each CPU has kernels of its
+# own, and an element that is a small sum of large terms has no digits to hold it to.
+NEAR = 1000 * torch.finfo(torch.float32).eps
+
+
+def check_near(found, expected, bound=NEAR):
+    """Every tensor is within `bound` times its norm of the expected one."""
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert (ours - theirs).double().norm() <= bound * theirs.double().norm()
 
 
 def trained(model):
