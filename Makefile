@@ -8,6 +8,13 @@ LOWEST_TESTS := $(addprefix tests/, package/test_import package/test_packaging n
   explanation/test_explanation_picture yolox/test_detections trainer/test_augment* trainer/test_coco* \
   trainer/test_digits trainer/test_evaluate trainer/test_export trainer/test_predict)
 PYTEST := -q -n 2 --dist loadgroup
+CPUS := cpu-sse41 cpu-avx2 cpu-avx512
+NETWORKS := tests/integrations tests/yolox tests/trainer tests/explanation tests/ops/test_peer_megvii.py \
+  tests/package/test_benchmark_peers.py
+NETWORKS_IN_SHORT := tests/integrations/test_megvii_training.py tests/integrations/test_mmdet_training.py \
+  tests/yolox/test_model.py -k "not every_step and not compile"
+CPU_IN_USE := import torch; print('ATen:', torch.backends.cpu.get_cpu_capability()); \
+  torch.conv2d(torch.ones(2, 8, 32, 32), torch.ones(8, 8, 3, 3))
 PROGRAM := PYTHONPATH=.:tests/support $(BIN)/python tests/programs
 # What a sanitized library needs in the process that loads it. Python itself leaks by design. Lines are all that a report
 # names; variables too (-g) would more than double the time of the build.
@@ -17,7 +24,7 @@ UNDER_SANITIZERS = LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell 
   ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized
 
 .PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
-  fuzz-sanitized races load largest faults outside lowest dist clean
+  fuzz-sanitized races load largest faults outside cpus $(CPUS) lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
@@ -131,6 +138,24 @@ outside: build
 # Every op beyond 2^31 elements; it takes up to 12 GB.
 largest: build
 	$(PROGRAM)/largest.py
+
+# The tests that compute networks, with the kernels of older CPUs, which any newer one can play, and on one, two and three
+# threads. MINUTES
+cpus: $(CPUS)
+
+$(CPUS): export OMP_WAIT_POLICY = passive
+cpu-sse41: export ONEDNN_MAX_CPU_ISA = SSE41
+cpu-sse41: export ATEN_CPU_CAPABILITY = default
+cpu-sse41: export OMP_NUM_THREADS = 1
+cpu-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+cpu-avx2: export ATEN_CPU_CAPABILITY = avx2
+cpu-avx2: export OMP_NUM_THREADS = 2
+cpu-avx512: export ONEDNN_MAX_CPU_ISA = AVX512_CORE
+cpu-avx512: export OMP_NUM_THREADS = 3
+cpu-avx2 cpu-avx512: PYTEST = -q
+$(CPUS): build peers
+	@echo "$@: $$OMP_NUM_THREADS threads" $$(ONEDNN_VERBOSE=1 $(BIN)/python -c "$(CPU_IN_USE)" | grep -oE "isa:.*|ATen:.*")
+	$(BIN)/python -m pytest $(PYTEST) $(if $(SHORT),$(NETWORKS_IN_SHORT),$(NETWORKS))
 
 # Tests on the lowest versions that pyproject.toml admits. Old packages warn of one another, which is no fault of ours.
 lowest: export OMP_WAIT_POLICY = passive

@@ -37,11 +37,12 @@ def trainer(
 
 
 def train(folder: Path, *words: str, ranks: int = 0, **options) -> subprocess.Popen:
-    """Starts `yolox-ops train`, by torchrun if there are ranks; one thread, so that every sum has one order."""
+    """Starts `yolox-ops train`, by torchrun if there are ranks; one thread, unless the caller's environment names more:
+    every sum has one order."""
     start = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}") if ranks else ()
     command = (sys.executable, *start, "-m", "yolox_ops", "train", "--no-progress", *words)
     path = os.pathsep.join(map(str, [Path(p).resolve() for p in sys.path if p]))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
     return subprocess.Popen(command, cwd=folder, env=environment, **options)
 
 
