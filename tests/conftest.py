@@ -16,9 +16,8 @@ if "YOLOX_OPS_UNDER_TEST" in os.environ:
     names = "ops/test_cuda_build ops/test_peer ops/test_presets ops/test_triton package/test_import package/test_layout"
     collect_ignore_glob = [f"*/{name}*" for name in names.split()]
 
-# The suite must give the same verdict on a laptop and on a server; `make cpus` asks for other numbers of threads.
-ASKED = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # torch itself takes no more than there are cores
-torch.set_num_threads(int(ASKED or min(2, os.cpu_count() or 1)))
+# The suite must give the same verdict on a laptop and on a server.
+torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 def pytest_collection_modifyitems(items):
@@ -38,12 +37,13 @@ def seeded_and_poisoned():
 
 
 @pytest.fixture(autouse=True)
-def one_thread_for_networks(request):
+def threads_of_networks(request):
     """Two pytest workers of two threads each wait for one another in every layer, a hundred times longer than they
-    compute; the ops have tests of threads of their own."""
+    compute; the ops have tests of threads of their own. `make cpus` asks for more; by itself torch would take no more
+    than there are cores."""
     threads = torch.get_num_threads()
     if request.path.parent.name in ("yolox", "trainer", "integrations"):
-        torch.set_num_threads(int(ASKED or 1))
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     yield
     torch.set_num_threads(threads)
 
