@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops._check import wide_dtype
+from yolox_ops.scene import Scene
 from yolox_ops.triton.boxes import iou, is_whole, load_box, load_numbers
 from yolox_ops.triton.matching import count_gts
 
@@ -85,27 +86,19 @@ def load_overlaps(image, g, j, mask, RULE: tl.constexpr):
     return iou(gt_boxes, load_box(batch.pred_boxes, (b * image.N + j) * 4, mask, "cxcywh", RULE.dtype))
 
 
-def dense_tensors(
-    pred_boxes: Tensor,  # [B, N, 4]
-    cls_logits: Tensor,  # [B, N, C]
-    obj_logits: Tensor | None,  # [B, N]
-    anchor_points: Tensor,  # [N, 2]
-    strides: Tensor,  # [N]
-    gt_boxes: Tensor,  # [B, G, 4]
-    gt_labels: Tensor,  # [B, G]
-    num_gts: Tensor | None,  # [B]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The tensors of a scene as a Batch has them."""
+def dense_tensors(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The tensors as a Batch has them. What there is none of no kernel reads, but for the counts, which are then G."""
+    num_gts = scene.num_gts
     if num_gts is None:
-        num_gts = gt_labels.new_full((len(gt_labels),), gt_labels.shape[1], dtype=torch.int64)
+        num_gts = scene.gt_labels.new_full((len(scene.gt_labels),), scene.gt_labels.shape[1], dtype=torch.int64)
     return (
-        pred_boxes.contiguous(),
-        cls_logits,
-        cls_logits if obj_logits is None else obj_logits.contiguous(),
-        anchor_points.contiguous(),
-        strides.contiguous(),
-        gt_boxes.contiguous(),
-        gt_labels.contiguous(),
+        scene.pred_boxes.contiguous(),
+        scene.cls_logits,
+        scene.cls_logits if scene.obj_logits is None else scene.obj_logits.contiguous(),
+        scene.anchor_points.contiguous(),
+        scene.strides.contiguous(),
+        scene.gt_boxes.contiguous(),
+        scene.gt_labels.contiguous(),
         num_gts.contiguous(),
     )
 

@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import (
     NUMBERS,
     Batch,
@@ -129,14 +130,7 @@ def load_costs(image, g, j, mask, RULE: tl.constexpr):
 
 def launch_candidates(
     owner: Tensor,  # [B, N]
-    pred_boxes: Tensor,  # [B, N, 4]
-    cls_logits: Tensor,  # [B, N, C]
-    obj_logits: Tensor | None,  # [B, N]
-    anchor_points: Tensor,  # [N, 2]
-    strides: Tensor,  # [N]
-    gt_boxes: Tensor,  # [B, G, 4]
-    gt_labels: Tensor,  # [B, G]
-    num_gts: Tensor | None,  # [B]
+    scene: Scene,
     center_radius: float,
     candidates: str,
     outside_penalty: float,
@@ -145,18 +139,17 @@ def launch_candidates(
     iou_eps: float,
 ) -> tuple[tuple, Rule]:
     """Fills `owner` and what kernels are called with from then on: the batch with its numbers, and the rule."""
-    B, N, C = cls_logits.shape
-    G = gt_boxes.shape[1]
-    scene = (pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
+    pred_boxes = scene.pred_boxes
+    (B, N, C), G = scene.cls_logits.shape, scene.gt_boxes.shape[1]
     batch = Batch(
-        *dense_tensors(*scene),
+        *dense_tensors(scene),
         scores=pred_boxes.new_empty((B, N, 3), dtype=torch.float64),
         candidates=pred_boxes.new_empty((B, N), dtype=torch.int32),
         candidate_counts=pred_boxes.new_zeros(B, dtype=torch.int32),
     )
     rule = Rule(
         **arithmetic(pred_boxes),
-        has_obj=obj_logits is not None,
+        has_obj=scene.obj_logits is not None,
         candidates=candidates,
         center_radius=center_radius,
         outside_penalty=outside_penalty,
@@ -164,6 +157,6 @@ def launch_candidates(
         iou_weight=iou_weight,
         iou_eps=iou_eps,
     )
-    args = (batch, *cls_logits.stride(), N, C, G)
+    args = (batch, *scene.cls_logits.stride(), N, C, G)
     launch(find_candidates, B * blocks(N, TILE), owner, *args, RULE=rule, TILE=TILE)
     return args, rule

@@ -8,6 +8,7 @@ import triton
 from torch import Tensor
 
 from yolox_ops.ops.ota import check
+from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import arithmetic, dense_tensors
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE
@@ -29,9 +30,10 @@ def pairs_of(G: int, N: int) -> int:
 
 def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     check(*scene_and_rule)
-    *scene, center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma = scene_and_rule
-    pred_boxes, cls_logits, obj_logits = scene[:3]
-    (B, N, C), G = cls_logits.shape, scene[5].shape[1]
+    scene = Scene(*scene_and_rule[:8])
+    center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma = scene_and_rule[8:]
+    pred_boxes = scene.pred_boxes
+    (B, N, C), G = scene.cls_logits.shape, scene.gt_boxes.shape[1]
     matched_gt = pred_boxes.new_full((B, N), NOBODY.value, dtype=torch.int64)
     matched_iou = pred_boxes.new_zeros((B, N), dtype=torch.float32)
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
@@ -47,7 +49,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
 
     sizes = integers(B * G)
     batch = OtaBatch(
-        *dense_tensors(*scene),
+        *dense_tensors(scene),
         row_gt=integers(B * G),
         row_begin=integers(B * G, -1),
         row_size=integers(B * G),
@@ -58,14 +60,14 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     )
     rule = OtaRule(
         **arithmetic(pred_boxes),
-        has_obj=obj_logits is not None,
+        has_obj=scene.obj_logits is not None,
         center_radius=center_radius,
         iou_weight=iou_weight,
         focal_alpha=focal_alpha,
         focal_gamma=focal_gamma,
         per_epsilon=1 / epsilon,
     )
-    args = (batch, *cls_logits.stride(), N, C, G)
+    args = (batch, *scene.cls_logits.stride(), N, C, G)
     launch(count_pairs, B * G, sizes, *args, RULE=rule, BLOCK=BLOCK, num_warps=8)
     launch(list_pairs, B * G, sizes, *args, capacity, min(topk, N), RULE=rule, BLOCK=BLOCK, num_warps=8)
     anchors, order = torch.sort(batch.pair_anchor, stable=True)

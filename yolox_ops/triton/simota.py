@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops.ops.simota import check
+from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import NUMBERS, Image, load_gt, load_overlaps
 from yolox_ops.triton.candidates import launch_candidates, load_costs
 from yolox_ops.triton.launch import blocks, launch
@@ -91,15 +92,16 @@ def settle_anchors(
     store_match(matched_gt, matched_iou, num_fg, b, N, j, owner, overlap)
 
 
-def simota(*scene_rule_and_k: Any) -> tuple[Tensor, Tensor, Tensor]:
-    check(*scene_rule_and_k)
-    *scene_and_rule, topk, k_rounding = scene_rule_and_k
-    pred_boxes, gt_boxes = scene_and_rule[0], scene_and_rule[5]
-    (B, N, _), G = pred_boxes.shape, gt_boxes.shape[1]
+def simota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
+    check(*scene_and_rule)
+    scene = Scene(*scene_and_rule[:8])
+    *cost_rule, topk, k_rounding = scene_and_rule[8:]
+    pred_boxes = scene.pred_boxes
+    (B, N, _), G = pred_boxes.shape, scene.gt_boxes.shape[1]
     matched_gt = pred_boxes.new_empty((B, N), dtype=torch.int64)
     matched_iou = pred_boxes.new_empty((B, N), dtype=torch.float32)
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
-    args, rule = launch_candidates(matched_gt, *scene_and_rule)
+    args, rule = launch_candidates(matched_gt, scene, *cost_rule)
     choice = {"K_ROUNDING": k_rounding, "RULE": rule}
     launch(take_anchors, B * G, matched_gt, *args, min(topk, N), **choice, BLOCK=BLOCK, num_warps=8)
     launch(settle_anchors, B * blocks(N, TILE), matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=TILE)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.simota_cost import check
+from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import NUMBERS, Image
 from yolox_ops.triton.candidates import launch_candidates, load_costs
 from yolox_ops.triton.launch import blocks, launch
@@ -42,11 +43,12 @@ def fill_row(
 
 def simota_cost(*scene_and_rule: Any) -> tuple[Tensor, Tensor]:
     check(*scene_and_rule)
-    pred_boxes, gt_boxes = scene_and_rule[0], scene_and_rule[5]
-    (B, N, _), G = pred_boxes.shape, gt_boxes.shape[1]
+    scene = Scene(*scene_and_rule[:8])
+    pred_boxes = scene.pred_boxes
+    (B, N, _), G = pred_boxes.shape, scene.gt_boxes.shape[1]
     cost = pred_boxes.new_empty((B, G, N), dtype=torch.float64)
     overlap = pred_boxes.new_empty((B, G, N), dtype=wide_dtype(pred_boxes))
     owner = pred_boxes.new_empty((B, N), dtype=torch.int64)
-    args, rule = launch_candidates(owner, *scene_and_rule)
+    args, rule = launch_candidates(owner, scene, *scene_and_rule[8:])
     launch(fill_row, B * G * blocks(N, TILE), owner, *args, cost, overlap, RULE=rule, TILE=TILE)
     return cost, overlap
