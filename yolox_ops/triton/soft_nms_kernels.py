@@ -128,20 +128,16 @@ def large_group_kernel(
     if is_member(groups, scores, row, start, group, N) & first:
         start, size = locate_group(groups, scores, row, start, group, N, SMALL, LARGE)
         if size > LEAST:
-            boxes += (row + start) * 4
-            current += row + start
-            labels += row + start
-            picked += row + start
-            rank += row + start
+            begin = row + start
             scale = exponent_scale(sigma)
             count = 0
-            top, chosen = find_leader_in_memory(current, size, LARGE)
+            top, chosen = find_leader_in_memory(current, begin, size, LARGE)
             while (chosen < size) & (count < most):
-                tl.store(picked + chosen, top)
-                tl.store(rank + chosen, count)
+                tl.store(picked + begin + chosen, top)
+                tl.store(rank + begin + chosen, count)
                 if METHOD == "mean_gaussian":
-                    scale = exponent_scale(mean_of_rivals(current, labels, size, chosen, LARGE).to(T))
-                lower_rivals(boxes, current, labels, size, chosen, scale, limit, floor, METHOD, FMT, LARGE)
+                    scale = exponent_scale(mean_of_rivals(current, labels, begin, size, chosen, LARGE).to(T))
+                lower_rivals(boxes, current, labels, begin, size, chosen, scale, limit, floor, METHOD, FMT, LARGE)
                 tl.debug_barrier()  # other threads of the program read these scores next
                 count += 1
-                top, chosen = find_leader_in_memory(current, size, LARGE)
+                top, chosen = find_leader_in_memory(current, begin, size, LARGE)

@@ -1,5 +1,5 @@
 """A round of soft_nms: the leader of a group is found, and the scores of its rivals are lowered. A score of NaN marks a
-box that is gone."""
+box that is gone. A group in memory is `size` boxes from `begin` on; its positions count from there."""
 
 import triton
 import triton.language as tl
@@ -41,7 +41,8 @@ def decay(score, overlap, scale, limit, floor, METHOD: tl.constexpr):
 
 @triton.jit
 def find_leader_in_memory(
-    scores,  # [size]
+    scores,  # [B, N]
+    begin,
     size,
     BLOCK: tl.constexpr,
 ):
@@ -52,7 +53,7 @@ def find_leader_in_memory(
     first = tl.full((), 0, tl.int64)
     while first < size:
         position = first + lane
-        score = tl.load(scores + position, position < size, float("nan"))
+        score = tl.load(scores + begin + position, position < size, float("nan"))
         ahead = (score > best) | ((score == score) & (best != best))
         best, best_position = tl.where(ahead, score, best), tl.where(ahead, position, best_position)
         first += BLOCK
@@ -61,21 +62,22 @@ def find_leader_in_memory(
 
 @triton.jit
 def mean_of_rivals(
-    scores,  # [size]
-    labels,  # [size]
+    scores,  # [B, N]
+    labels,  # [B, N]
+    begin,
     size,
     chosen,
     BLOCK: tl.constexpr,
 ):
     """The mean score of the chosen box's label in a group, without the box."""
     lane = tl.arange(0, BLOCK)
-    label = tl.load(labels + chosen)
+    label = tl.load(labels + begin + chosen)
     total, rivals = tl.full((), 0.0, tl.float64), tl.full((), 0.0, tl.float64)
     first = tl.full((), 0, tl.int64)
     while first < size:
         position = first + lane
-        score = tl.load(scores + position, position < size, float("nan"))
-        rival = (tl.load(labels + position, position < size, 0) == label) & (position != chosen)
+        score = tl.load(scores + begin + position, position < size, float("nan"))
+        rival = (tl.load(labels + begin + position, position < size, 0) == label) & (position != chosen)
         some_total, some_rivals = sum_scores(score, rival)
         total += some_total
         rivals += some_rivals
@@ -85,9 +87,10 @@ def mean_of_rivals(
 
 @triton.jit
 def lower_rivals(
-    boxes,  # [size, 4]
-    scores,  # [size]
-    labels,  # [size]
+    boxes,  # [B, N, 4]
+    scores,  # [B, N]
+    labels,  # [B, N]
+    begin,
     size,
     chosen,
     scale,
@@ -100,14 +103,14 @@ def lower_rivals(
     """Takes the chosen box out of a group and lowers the scores of those that have its label."""
     T: tl.constexpr = scores.dtype.element_ty
     lane = tl.arange(0, BLOCK)
-    box = load_box(boxes, chosen * 4, chosen < size, FMT, T)
-    label = tl.load(labels + chosen)
+    box = load_box(boxes, (begin + chosen) * 4, chosen < size, FMT, T)
+    label = tl.load(labels + begin + chosen)
     first = tl.full((), 0, tl.int64)
     while first < size:
         position = first + lane
-        score = tl.load(scores + position, position < size, float("nan"))
-        overlap = iou(box, load_box(boxes, position * 4, position < size, FMT, T))
-        rival = tl.load(labels + position, position < size, 0) == label
+        score = tl.load(scores + begin + position, position < size, float("nan"))
+        overlap = iou(box, load_box(boxes, (begin + position) * 4, position < size, FMT, T))
+        rival = tl.load(labels + begin + position, position < size, 0) == label
         lowered = tl.where(rival, decay(score, overlap, scale, limit, floor, METHOD), score)
-        tl.store(scores + position, tl.where(position == chosen, float("nan"), lowered), position < size)
+        tl.store(scores + begin + position, tl.where(position == chosen, float("nan"), lowered), position < size)
         first += BLOCK
