@@ -61,6 +61,8 @@ def simota(
     A ground truth takes its k cheapest candidates, k = max(1, int(sum of its topk largest IoUs with the image's
     candidates)); an anchor that several take goes to the ground truth of lowest cost, among all of the image.
 
+    The first eight arguments are a yolox_ops.Scene: simota(*scene) is the same call.
+
     Args:
         pred_boxes: [B, N, 4], decoded boxes as centre x, centre y, width, height in pixels. All float tensors may be
             float32, float64, float16 or bfloat16, each its own; arithmetic is float32, float64 if pred_boxes is.
