@@ -125,7 +125,7 @@ def test_half_precision(tmp_path, amp):
     (batch, *_) = train_loader(full.train_set, RECIPE, Plan(RECIPE, 16), workers=0, device=torch.device("cpu"))
     before = [p.clone() for p in half.learner.model.parameters()]
     found, expected = (run.one_step(run.learner.model, batch)[0] for run in (half, full))
-    torch.testing.assert_close(found, expected, rtol=torch.finfo(torch.bfloat16).eps, atol=0)
+    torch.testing.assert_close(found, expected, rtol=2 * torch.finfo(torch.bfloat16).eps, atol=0)
     assert half.learner.scaler.is_enabled() == (amp == "fp16")
     for _ in range(12):  # the scale of fp16 begins too high, and such steps change nothing
         half.one_step(half.learner.model, batch)
