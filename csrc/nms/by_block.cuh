@@ -156,8 +156,9 @@ __device__ void select_by_block(const Boxes<T>& in, Board<T>& board, int64_t b, 
     }
     const uint32_t hits = mine.find_hits();
     if (hits != 0) {
-      const T mean = by_mean ? warp_reduce(board.sum[mine.lane], std::plus<>()).mean() : T(0);
-      mine.decay(hits, in.rule.scale(mean));
+      T scale = in.rule.scale(T(0));
+      if (by_mean) scale = in.rule.scale(warp_reduce(board.sum[mine.lane], std::plus<>()).mean());
+      mine.decay(hits, scale);
     }
     __syncthreads();
   }

@@ -82,7 +82,7 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                
   scene.check();
   const OtaRule rule =
       parse_ota(center_radius, topk, iou_weight, epsilon, iterations, tolerance, focal_alpha, focal_gamma);
-  const int64_t B = pred_boxes.size(0), N = pred_boxes.size(1), G = gt_boxes.size(1);
+  const int64_t B = pred_boxes.size(0), G = gt_boxes.size(1);
   Matches matches(scene);
   if (matches.is_empty()) return matches.tensors();
   Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);

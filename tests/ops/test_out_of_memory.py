@@ -92,7 +92,7 @@ def test_denied_memory(tmp_path):
     (tmp_path / "denier.cpp").write_text(DENIER)
     library = tmp_path / "denier.so"
     subprocess.run(["g++", "-shared", "-fPIC", "-o", library, tmp_path / "denier.cpp"], check=True)
-    code = f"import sys; sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS / 'support')!r}]; "
+    code = f"import sys; sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS / 'support')!r}, {str(TESTS / 'ops')!r}]; "
     code += "import test_out_of_memory; test_out_of_memory.deny_all()"
     run = in_a_new_process(code, LD_PRELOAD=str(library), YOLOX_OPS_NUM_THREADS="2")
     denied, of_threads = map(int, run.stdout.split())
