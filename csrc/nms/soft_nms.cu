@@ -1,8 +1,8 @@
 #include "core/search.cuh"
 #include "core/shortlist.cuh"
-#include "nms/aten.cuh"
 #include "nms/by_block.cuh"
 #include "nms/by_warp.cuh"
+#include "nms/sort.cuh"
 #include "nms/tensors.h"
 
 namespace yolox_ops {

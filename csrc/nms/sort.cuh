@@ -1,4 +1,4 @@
-// The ops of PyTorch that our kernels build on, called through its dispatcher.
+// Sorts and gathers rows by PyTorch's ops, called through its dispatcher.
 #pragma once
 
 #include <array>
