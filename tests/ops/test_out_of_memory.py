@@ -22,14 +22,21 @@ DENIER = """
 static std::atomic<uintptr_t> first{0}, last{0};  // where the code lies that is watched
 static std::atomic<int64_t> left{-1}, asked{0}, asked_by_threads{0};
 
-extern "C" void watch(uintptr_t begin, uintptr_t end) { first = begin, last = end; }
-extern "C" void deny(int64_t request) { left = request, asked = 0, asked_by_threads = 0; }
+extern "C" void watch(uintptr_t begin, uintptr_t end) {
+  first = begin;
+  last = end;
+}
+extern "C" void deny(int64_t request) {
+  left = request;
+  asked = 0;
+  asked_by_threads = 0;
+}
 extern "C" int64_t requests() { return asked; }
 extern "C" int64_t requests_of_threads() { return asked_by_threads; }
 
 static void* get(std::size_t size, void* caller) {
-  const auto at = reinterpret_cast<uintptr_t>(caller);
-  if (at >= first && at < last) {
+  const auto address = reinterpret_cast<uintptr_t>(caller);
+  if (address >= first && address < last) {
     ++asked;
     asked_by_threads += getpid() != gettid();
     if (left-- == 0) throw std::bad_alloc();
@@ -49,7 +56,7 @@ NAMES = ("simota", "simota_cost", "dynamic_k_match", "ota", "sinkhorn", "soft_nm
 NAMES += ("pairwise_iou ciou", "aligned_iou ciou", "numpy pairwise_iou", "numpy soft_nms of one label")
 
 
-def place_of(library: str) -> tuple[int, int]:
+def find_addresses(library: str) -> tuple[int, int]:
     """The addresses between which a loaded library lies."""
     with open("/proc/self/maps") as lines:
         spans = [line.split()[0].split("-") for line in lines if library in line]
@@ -64,7 +71,7 @@ def deny_all() -> None:
     cases, denied, of_threads = make_cases(torch.float32), 0, 0
     for name in NAMES:
         on_arrays = name.startswith("numpy")
-        denier.watch(*place_of("/yolox_ops/_numpy." if on_arrays else "/yolox_ops/_C.so"))
+        denier.watch(*find_addresses("/yolox_ops/_numpy." if on_arrays else "/yolox_ops/_C.so"))
         answer = cases[name].answer()
         denier.deny(-1)
         assert cases[name].answer() == answer

@@ -37,8 +37,11 @@ extern "C" int32_t torch_parallel_for(int64_t begin, int64_t end, int64_t grain,
     return 0;
   }
   std::vector<std::jthread> threads;
-  for (int64_t at = begin; at < end; at += size) {
-    threads.emplace_back([=] { nested = true, work(at, std::min(at + size, end), context); });
+  for (int64_t first = begin; first < end; first += size) {
+    threads.emplace_back([=] {
+      nested = true;
+      work(first, std::min(first + size, end), context);
+    });
   }
   return 0;
 }
