@@ -1,4 +1,4 @@
-// Checks of arguments: one that fails is a ValueError in Python.
+// Checks of arguments.
 #pragma once
 
 #include <sstream>

@@ -1,4 +1,4 @@
-// Scalar arithmetic for CPU loops (which the compiler vectorises), CUDA threads and dual numbers (dual.h) alike.
+// Scalar arithmetic for CPU loops (which the compiler vectorises), CUDA threads and dual numbers (boxes/dual.h) alike.
 // Choices are nested conditionals without side effects: that is what turns into vector selects.
 #pragma once
 
@@ -69,7 +69,7 @@ YOLOX_OPS_INLINE float atan2_(float y, float x) {
 }
 YOLOX_OPS_INLINE double atan2_(double y, double x) { return ::atan2(y, x); }
 
-// The value without its derivative; a dual number (dual.h) is the only one that has any.
+// The value without its derivative; a dual number (boxes/dual.h) is the only one that has any.
 template <class T>
 YOLOX_OPS_INLINE T detached(T a) {
   return a;

@@ -109,7 +109,6 @@ __global__ void write_selection(const T* sorted,       // [B, N]
   }
 }
 
-// Scores of the selected only fall in order of selection, so one sort by score puts the labels' boxes in one sequence.
 // What boxes lie in which slots, and their labels by slot.
 struct Slots {
   std::optional<Tensor> order;   // [B, N]
@@ -163,6 +162,8 @@ void run(const Device& device, NmsCall& call) {
   if (N > kWarp) {
     device.launch(select_large<T>, dim3(call.labels ? blocks(N, kSlots) : 1, blocks(B, 1)), kThreads, in);
   }
+  // Scores of the selected only fall in order of selection, so one sort by score puts the labels' boxes in one
+  // sequence.
   const auto [sorted, by_score] = sort_rows(selected, true);
   device.launch(write_selection<T>, blocks(B * K, kFlatThreads), kFlatThreads, sorted.template const_data_ptr<T>(),
                 by_score.template const_data_ptr<int64_t>(), B, N, K, indices, scores, counts);

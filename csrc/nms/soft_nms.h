@@ -62,7 +62,7 @@ void plant(Scratch<T>& scratch,
 
 template <class T>
 struct NmsArrays {
-  int64_t B, N, K;        // images, boxes of one, at most so many selected of one
+  int64_t B, N, K;        // images; boxes of an image; how many of them may be selected
   const T* boxes;         // [B, N, 4]
   const T* scores;        // [B, N]
   const int64_t* labels;  // [B, N], or null

@@ -39,7 +39,7 @@ struct NmsCall {
   }
 
   NmsOptions options;
-  int64_t B, N, K;               // images, boxes of one, at most so many selected of one
+  int64_t B, N, K;
   Tensor boxes;                  // [B, N, 4]
   Tensor scores;                 // [B, N]
   std::optional<Tensor> labels;  // [B, N]
