@@ -77,7 +77,7 @@ class Anchors {
   }
 
   // Recognises the levels of a detector's grid. One anchor off the grid makes the whole set a general one.
-  void find_levels(const T* strides /* [N] */) {
+  void find_levels(const T* strides) {  // [N]
     const int64_t n = static_cast<int64_t>(x.size());
     int64_t first = 0;
     while (first < n) {

@@ -19,7 +19,7 @@ constexpr int64_t kAhead = 4;
 // Marks that are looked at together.
 constexpr int64_t kMarks = sizeof(uint64_t);
 
-inline bool any_marked(const uint8_t* marks /* [kMarks] */) {
+inline bool any_marked(const uint8_t* marks) {  // [kMarks]
   uint64_t together;
   std::memcpy(&together, marks, sizeof together);
   return together != 0;

@@ -28,7 +28,8 @@ YOLOX_OPS_SIMD_LOOP(void, compute_similarities,
                     (boxes1, boxes2, n, format, kind, out));
 
 template <class T>
-void forward(const BoxSets& in, Tensor& out /* [N] */) {
+void forward(const BoxSets& in,
+             Tensor& out) {  // [N]
   const T* p1 = in.boxes1.const_data_ptr<T>();
   const T* p2 = in.boxes2.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();

@@ -133,7 +133,8 @@ struct alignas(64) Node {
     index[i] = lead.index;
   }
 
-  YOLOX_OPS_INLINE void set_sum(int64_t i, const T* score /* [kFan] */) {
+  YOLOX_OPS_INLINE void set_sum(int64_t i,
+                                const T* score) {  // [kFan]
     sum[i] = count[i] = 0;
     for (int64_t k = 0; k < kFan; ++k) {
       if (score[k] != score[k]) continue;

@@ -42,8 +42,8 @@ inline BoxSets aligned_sets(const Tensor& boxes1,  // [N, 4]
 }
 
 // `shape` is the shape of the result that the gradient comes for.
-inline void check_gradient(const Tensor& grad, const BoxSets& sets, const char* shape,
-                           std::initializer_list<int64_t> sizes) {
+inline void check_gradient(const Tensor& grad,  // [N] or [B, M, N]
+                           const BoxSets& sets, const char* shape, std::initializer_list<int64_t> sizes) {
   check_shape(grad, "grad", shape, sizes);
   check_same_device(grad, "grad", sets.boxes1, "boxes1");
   check(grad.scalar_type() == sets.dtype, "grad must have the dtype of the result");

@@ -45,7 +45,10 @@ class Reader {
   }
 
   // Elements (i, rows[0 .. n - 1], k).
-  void gather(int64_t i, const int32_t* rows, int64_t n, int64_t k, T* to) const {
+  void gather(int64_t i,
+              const int32_t* rows,  // [n]
+              int64_t n, int64_t k,
+              T* to) const {    // [n]
     if (dtype_ == kDtype<T>) {  // asked once and not for every element
       const T* data = static_cast<const T*>(data_) + offset(i, 0, k);
       for (int64_t r = 0; r < n; ++r) to[r] = data[rows[r] * strides_[1]];
