@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kThreads, 2) take_anchors(Matrices<T> m) {
 
 // The ground truth of lowest cost for an anchor, over all of the image, whoever took it; by a warp.
 template <class T>
-__device__ __forceinline__ int32_t cheapest_gt(const Matrices<T>& m, int64_t b, int64_t anchor) {
+__device__ __forceinline__ int32_t find_cheapest_gt(const Matrices<T>& m, int64_t b, int64_t anchor) {
   Preference best(INFINITY, INT64_MAX);
   for (int64_t g = threadIdx.x % 32; g < m.gts(b); g += 32) {
     best = Best()(best, Preference(m.costs.at(b, g, anchor), g));
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads, 2) settle(Matrices<T> m,
     for (int64_t first = blockIdx.x * int64_t{kThreads}; first < m.N; first += gridDim.x * int64_t{kThreads}) {
       const int64_t j = first + threadIdx.x, of_warp = first + threadIdx.x / 32 * 32;
       const int32_t taken = j < m.N ? m.owners[b * m.N + j] : kNobody;
-      const int32_t owner = settle_owner(taken, [&](int lane) { return cheapest_gt(m, b, of_warp + lane); });
+      const int32_t owner = settle_owner(taken, [&](int lane) { return find_cheapest_gt(m, b, of_warp + lane); });
       if (j < m.N) {
         const T overlap = owner == kNobody ? T(0) : m.overlaps.at(b, owner, j);
         matched_gt[b * m.N + j] = owner;

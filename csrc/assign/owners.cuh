@@ -13,13 +13,13 @@ __device__ __forceinline__ void take_anchor(int32_t* owner,  // of the anchor
   if (atomicCAS(owner, int32_t{kNobody}, static_cast<int32_t>(g)) != kNobody) atomicExch(owner, int32_t{kSeveral});
 }
 
-// This thread's owner, where there are several the one that cheapest_gt(lane) finds for the lane's anchor. The whole
+// This thread's owner, where there are several the one that find_cheapest(lane) finds for the lane's anchor. The whole
 // warp finds one after another.
-template <class CheapestGt>
-__device__ __forceinline__ int32_t settle_owner(int32_t owner, const CheapestGt& cheapest_gt) {
+template <class FindCheapest>
+__device__ __forceinline__ int32_t settle_owner(int32_t owner, const FindCheapest& find_cheapest) {
   for (uint32_t disputed = __ballot_sync(kAllLanes, owner == kSeveral); disputed; disputed &= disputed - 1) {
     const int lane = __ffs(disputed) - 1;
-    const int32_t cheapest = cheapest_gt(lane);
+    const int32_t cheapest = find_cheapest(lane);
     if (threadIdx.x % 32 == lane) owner = cheapest;
   }
   return owner;

@@ -53,8 +53,8 @@ inline bool penalised_may_precede(const Preference& pair, const Rule& rule) {
 
 // Takes the k preferred candidates of ground truth g. Hardly ever are they not all inside it.
 template <class T>
-void pick(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k,
-          int32_t* picks) {  // [k]
+void take_preferred(const Image<T>& image, Scratch<T>& scratch, int64_t g, int64_t k,
+                    int32_t* picks) {  // [k]
   rank_inside(image, scratch, g, k);
   if (scratch.ranking.empty() || penalised_may_precede(scratch.ranking[k - 1], image.batch->rule)) {
     rank_all(image, scratch, g, k);

@@ -35,7 +35,7 @@ struct Matching {
 
 // Every ground truth takes its k preferred candidates; k is estimated from its largest overlaps with any.
 template <class T>
-void pick_all(Matching<T>& m) {
+void take_all_preferred(Matching<T>& m) {
   const Image<T>& image = m.image;
   const int64_t q = m.q();
   m.picks.resize(image.gts * q);
@@ -47,7 +47,7 @@ void pick_all(Matching<T>& m) {
     for (int64_t g = begin; g < end; ++g) {
       const T sum = m.pool.sum_largest_overlaps(image.gt_box(g), scratch.top.data(), q);
       const int64_t k = dynamic_k(sum, q, image.batch->rule.to_nearest);
-      if (k > 0) pick(image, scratch, g, k, &m.picks[g * q]);
+      if (k > 0) take_preferred(image, scratch, g, k, &m.picks[g * q]);
       m.pick_count[g] = static_cast<int32_t>(k);
     }
   });
@@ -138,7 +138,7 @@ void match_image(Matching<T>& m, const Batch<T>& batch, int64_t b, const ImageMa
   if (batch.counts[b] == 0) return;
   m.image.prepare(batch, b);
   if (m.image.size() == 0) return;
-  pick_all(m);
+  take_all_preferred(m);
   find_owners(m);
   settle_conflicts(m);
   for (int64_t i = 0; i < m.image.size(); ++i) {

@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Batch<T> batch) {
 
 // The ground truth of lowest cost for a candidate, over all of the image, whoever took it; by a warp.
 template <class T>
-__device__ int32_t cheapest_gt(const Batch<T>& batch, int64_t b, const Candidate<T>& c) {
+__device__ int32_t find_cheapest_gt(const Batch<T>& batch, int64_t b, const Candidate<T>& c) {
   Preference best(INFINITY, INT64_MAX);
   for (int64_t g = threadIdx.x % 32; g < batch.gts(b); g += 32) {
     const Truth<T> gt = batch.truth(b, g);
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kTile, 2) settle(Batch<T> batch,
       __syncthreads();
       const Candidate<T>* of_warp = batch.candidates + first + threadIdx.x / 32 * 32;
       const int32_t taken = threadIdx.x < batch.counts[b * batch.tiles + tile] ? batch.owners[mine] : kNobody;
-      const int32_t owner = settle_owner(taken, [&](int lane) { return cheapest_gt(batch, b, of_warp[lane]); });
+      const int32_t owner = settle_owner(taken, [&](int lane) { return find_cheapest_gt(batch, b, of_warp[lane]); });
       if (owner != kNobody) {
         const Candidate<T> c = batch.candidates[mine];
         const T overlap = iou(batch.truth(b, owner).box, c.box);
