@@ -47,18 +47,18 @@ struct Boxes {
 
 // Who comes first: the larger score, and of equal ones the lower index. Index -1 is nobody.
 template <class T>
-struct Lead {
+struct Leader {
   T score;
   int32_t index;
   int64_t slot;
 
-  __device__ __forceinline__ bool before(const Lead& other) const {
+  __device__ __forceinline__ bool before(const Leader& other) const {
     if (index < 0 || other.index < 0) return index >= 0;
     return score != other.score ? score > other.score : index < other.index;
   }
 };
 template <class T>
-__device__ __forceinline__ Lead<T> first_of(const Lead<T>& a, const Lead<T>& b) {
+__device__ __forceinline__ Leader<T> first_of(const Leader<T>& a, const Leader<T>& b) {
   return b.before(a) ? b : a;
 }
 

@@ -14,7 +14,7 @@ constexpr int kWarps = kThreads / kWarp;
 // What the warps of a block tell each other, one element each.
 template <class T>
 struct Board {
-  Lead<T> lead[kWarps];
+  Leader<T> lead[kWarps];
   Box<T> box[kWarps];   // the lead's
   Box<T> hull[kWarps];  // of all boxes of the warp that can overlap any
   Sum<T> sum[kWarps];
@@ -35,7 +35,7 @@ struct Warp {
   int64_t b, from, to;
   T* current;  // [N], of the image
   int warp, lane;
-  Lead<T> lead;
+  Leader<T> lead;
   Box<T> hull;
 
   // Shares n boxes from slot `begin` on among the warps.
@@ -57,7 +57,7 @@ struct Warp {
       const bool here = score >= in.rule.score_threshold;
       current[slot] = here ? score : T(NAN);
       in.selected[b * in.N + index] = T(kUnselected);
-      if (here) lead = first_of(lead, Lead<T>{score, static_cast<int32_t>(index), slot});
+      if (here) lead = first_of(lead, Leader<T>{score, static_cast<int32_t>(index), slot});
       const Box<T> box = in.load(b, index);
       if (can_overlap(box)) hull = HullOf()(hull, box);
     }
@@ -123,7 +123,7 @@ struct Warp {
         }
       }
       current[slot] = score;
-      if (score == score) lead = first_of(lead, Lead<T>{score, static_cast<int32_t>(index), slot});
+      if (score == score) lead = first_of(lead, Leader<T>{score, static_cast<int32_t>(index), slot});
     }
     lead = warp_reduce(lead, first_of<T>);
   }

@@ -16,7 +16,7 @@ __device__ void select_by_warp(const Boxes<T>& in, int64_t b, int64_t begin, int
   if (!(score >= in.rule.score_threshold)) score = T(NAN);
   for (;;) {
     const bool here = score == score;
-    Lead<T> lead{score, here ? static_cast<int32_t>(index) : -1, lane};
+    Leader<T> lead{score, here ? static_cast<int32_t>(index) : -1, lane};
     lead = warp_reduce(lead, first_of<T>);
     if (lead.index < 0) break;
     const int leader = static_cast<int>(lead.slot);

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kThreads) select_large(Boxes<T> in) {
         const int64_t begin = begins.items[i];
         const int64_t end =
             first_where(begin + 1, in.N, [&](int64_t other) { return in.label(b, other) != in.label(b, begin); });
-        select_by_block(in, board, b, begin, end - begin, in_order, end - begin, [](int64_t, const Lead<T>&) {});
+        select_by_block(in, board, b, begin, end - begin, in_order, end - begin, [](int64_t, const Leader<T>&) {});
       }
     }
   }
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads) select_in_order(Boxes<T> in, int64_t
       scores[b * K + k] = T(0);
     }
     if (threadIdx.x == 0) counts[b] = 0;
-    select_by_block(in, board, b, 0, in.N, true, K, [&](int64_t round, const Lead<T>& lead) {
+    select_by_block(in, board, b, 0, in.N, true, K, [&](int64_t round, const Leader<T>& lead) {
       indices[b * K + round] = lead.index;
       scores[b * K + round] = lead.score + T(0);
       counts[b] = round + 1;

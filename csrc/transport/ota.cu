@@ -6,7 +6,7 @@ namespace {
 
 // A block solves an image and writes what its anchors match.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 1) solve(Pairs<T> pairs, Workspace w,
+__global__ void __launch_bounds__(kThreads, 1) solve(OtaPairs<T> pairs, Workspace w,
                                                      int64_t* matched_gt,  // [B, N]
                                                      float* matched_iou,   // [B, N]
                                                      int64_t* num_fg) {    // [B]
@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(kThreads, 1) solve(Pairs<T> pairs, Workspace w
       matched_gt[b * N + j] = kNobody;
       matched_iou[b * N + j] = 0.0f;
     }
-    Image<T> image(pairs, w, b);
+    OtaImage<T> image(pairs, w, b);
     prepare_rows(image);
     prepare_columns(image);
     if (image.n_columns > 0) iterate(image);
@@ -52,7 +52,7 @@ class Arena {
 
 // Returns how many bytes the arrays take.
 template <class T>
-int64_t reserve_all(Arena arena, Pairs<T>& p, Workspace& w) {
+int64_t reserve_all(Arena arena, OtaPairs<T>& p, Workspace& w) {
   const int64_t B = p.batch.B, G = p.batch.G, N = p.batch.N;
   arena.reserve(w.x, B * (G + 1));
   arena.reserve(w.y, B * N);
@@ -88,7 +88,7 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                
   Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);
   torch::stable::zero_(taken);
   dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
-    Pairs<T> pairs{read_batch<T>(scene, rule.region), rule, std::min(G, kWideRows)};
+    OtaPairs<T> pairs{read_batch<T>(scene, rule.region), rule, std::min(G, kWideRows)};
     pairs.taken = taken.mutable_data_ptr<int32_t>();
     Workspace work;
     Tensor memory = torch::stable::new_empty(pred_boxes, {reserve_all(Arena(), pairs, work)}, ScalarType::Byte);

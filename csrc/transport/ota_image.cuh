@@ -26,12 +26,12 @@ struct Workspace {
 
 // One image: its parts of the pairs and of the workspace.
 template <class T>
-struct Image {
-  const Pairs<T>& p;
+struct OtaImage {
+  const OtaPairs<T>& p;
   int64_t b;
   double per_epsilon;
   int32_t gts, n_wide, n_columns;
-  const Row* rows;         // [G]
+  const OtaRow* rows;      // [G]
   const int32_t* anchors;  // [G, kListed]
   const T* costs;          // [G, kListed]
   double* x;               // [G + 1]
@@ -45,7 +45,7 @@ struct Image {
   int32_t* rank;           // [G, kListed]
   int32_t* columns;        // [n_columns]
 
-  __device__ Image(const Pairs<T>& pairs, const Workspace& w, int64_t image)
+  __device__ OtaImage(const OtaPairs<T>& pairs, const Workspace& w, int64_t image)
       : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.batch.gts(b))) {
     const int64_t G = p.batch.G, N = p.batch.N;
     rows = p.rows + b * G;

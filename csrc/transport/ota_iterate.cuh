@@ -7,7 +7,7 @@ namespace yolox_ops {
 namespace {
 
 template <class T>
-__device__ __forceinline__ void set_columns(const Image<T>& image) {
+__device__ __forceinline__ void set_columns(const OtaImage<T>& image) {
   for (int32_t c = threadIdx.x; c < image.n_columns; c += kThreads) {
     const int32_t anchor = image.columns[c];
     LogSum<T> reached{image.x[image.background()], T(1)};
@@ -18,7 +18,7 @@ __device__ __forceinline__ void set_columns(const Image<T>& image) {
 
 // By the first lane of a warp: whether the row held its supply before.
 template <class T>
-__device__ __forceinline__ bool set_row(const Image<T>& image, int32_t row, const LogSum<T>& reached) {
+__device__ __forceinline__ bool set_row(const OtaImage<T>& image, int32_t row, const LogSum<T>& reached) {
   if (threadIdx.x % 32 != 0) return true;
   const bool settled = holds_mass(reached, image.x[row], image.supply[row], image.p.rule.sinkhorn.tolerance);
   image.x[row] = potential(reached, image.supply[row]);
@@ -28,7 +28,7 @@ __device__ __forceinline__ bool set_row(const Image<T>& image, int32_t row, cons
 
 // A warp to each. Whether this thread saw no row that did not hold its supply before.
 template <class T>
-__device__ __forceinline__ bool set_listed_rows(const Image<T>& image) {
+__device__ __forceinline__ bool set_listed_rows(const OtaImage<T>& image) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   bool settled = true;
   for (int32_t g = warp; g < image.gts; g += kWarps) {
@@ -45,7 +45,7 @@ __device__ __forceinline__ bool set_listed_rows(const Image<T>& image) {
 // This thread's part of what reaches the background. The first thread has the free columns too, whose potential is
 // `rest`.
 template <class T>
-__device__ __forceinline__ LogSum<T> reach_background(const Image<T>& image, double rest) {
+__device__ __forceinline__ LogSum<T> reach_background(const OtaImage<T>& image, double rest) {
   auto reached = LogSum<T>::of_none();
   for (int32_t c = threadIdx.x; c < image.n_columns; c += kThreads) reached.add(image.y[image.columns[c]]);
   if (threadIdx.x == 0 && image.count_free() > 0) reached.add({rest, static_cast<T>(image.count_free())});
@@ -54,7 +54,7 @@ __device__ __forceinline__ LogSum<T> reach_background(const Image<T>& image, dou
 
 // The same of wide row g; with one, every anchor is a column.
 template <class T>
-__device__ __forceinline__ LogSum<T> reach_wide_row(const Image<T>& image, int32_t g) {
+__device__ __forceinline__ LogSum<T> reach_wide_row(const OtaImage<T>& image, int32_t g) {
   auto reached = LogSum<T>::of_none();
   for (int32_t a = threadIdx.x; a < image.n_columns; a += kThreads) {
     const T cost = image.p.wide_cost(image.b, g, image.rows[g], a);
@@ -66,7 +66,7 @@ __device__ __forceinline__ LogSum<T> reach_wide_row(const Image<T>& image, int32
 // The block to each wide row and to the background, as many of them at a time as there are warps, each of which then
 // sets one. Returns the same as set_listed_rows.
 template <class T>
-__device__ __forceinline__ bool set_dense_rows(const Image<T>& image) {
+__device__ __forceinline__ bool set_dense_rows(const OtaImage<T>& image) {
   __shared__ LogSum<T> parts[kWarps][kWarps];  // of rows, by warps
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const double rest = image.demand() - image.x[image.background()];
@@ -91,7 +91,7 @@ __device__ __forceinline__ bool set_dense_rows(const Image<T>& image) {
 }
 
 template <class T>
-__device__ __forceinline__ void iterate(const Image<T>& image) {
+__device__ __forceinline__ void iterate(const OtaImage<T>& image) {
   const SinkhornRule& rule = image.p.rule.sinkhorn;
   for (int64_t t = 0; t < rule.iterations; ++t) {
     set_columns(image);

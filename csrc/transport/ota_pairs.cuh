@@ -23,7 +23,7 @@ constexpr int64_t kWideRows = 16;
 enum class Reach : int32_t { kNone, kListed, kWide };
 
 // A ground truth: what pairs it has, and how many anchors it supplies.
-struct Row {
+struct OtaRow {
   Reach reach;
   int32_t pairs;  // in its list
   int32_t slot;   // its row of costs
@@ -32,18 +32,18 @@ struct Row {
 };
 
 template <class T>
-struct Pairs {
+struct OtaPairs {
   Batch<T> batch;
   OtaRule rule;
   int64_t slots;  // rows of costs of an image
   // The workspace.
-  Row* rows;         // [B, G]
+  OtaRow* rows;      // [B, G]
   int32_t* anchors;  // [B, G, kListed], ascending
   T* costs;          // [B, G, kListed]
   T* wide;           // [B, slots, N]; infinite where there is no pair
   int32_t* taken;    // [B], slots
 
-  __device__ T* wide_row(int64_t b, const Row& row) const { return wide + (b * slots + row.slot) * batch.N; }
+  __device__ T* wide_row(int64_t b, const OtaRow& row) const { return wide + (b * slots + row.slot) * batch.N; }
 
   __device__ __forceinline__ bool inside(const Truth<T>& gt, int64_t anchor) const {
     const T x = batch.anchor_points.at(anchor, 0), y = batch.anchor_points.at(anchor, 1);
@@ -65,7 +65,7 @@ struct Pairs {
     return far || inside(gt, anchor) ? cost(b, gt, anchor, overlap(b, gt, anchor)) : T(INFINITY);
   }
 
-  __device__ __forceinline__ T wide_cost(int64_t b, int64_t g, const Row& row, int64_t anchor) const {
+  __device__ __forceinline__ T wide_cost(int64_t b, int64_t g, const OtaRow& row, int64_t anchor) const {
     if (row.slot < slots) return wide_row(b, row)[anchor];
     return compute_wide_cost(b, batch.truth(b, g), row.far, anchor);
   }
@@ -74,7 +74,7 @@ struct Pairs {
 // Overlaps of a ground truth with the anchors in its own region.
 template <class T>
 struct OverlapsInside {
-  const Pairs<T>& p;
+  const OtaPairs<T>& p;
   int64_t b;
   const Truth<T>& gt;
 
@@ -95,7 +95,7 @@ struct Partner {
 
 // Lists the overlaps with the anchors in the ground truth's own region, and the pairs with them that can have mass.
 template <class T>
-__device__ __forceinline__ void list_inside(const Pairs<T>& p, int64_t b, const Truth<T>& gt,
+__device__ __forceinline__ void list_inside(const OtaPairs<T>& p, int64_t b, const Truth<T>& gt,
                                             Shortlist<T, kKept>& overlaps, Shortlist<Partner<T>, kListed>& partners) {
   __syncthreads();  // until the lists before are read
   overlaps.clear();
@@ -126,7 +126,7 @@ __device__ __forceinline__ void write_list(const Shortlist<Partner<T>, kListed>&
 
 // Writes a row of costs if the image keeps it. Returns whether it has a pair.
 template <class T>
-__device__ __forceinline__ bool write_wide_row(const Pairs<T>& p, int64_t b, const Truth<T>& gt, const Row& row) {
+__device__ __forceinline__ bool write_wide_row(const OtaPairs<T>& p, int64_t b, const Truth<T>& gt, const OtaRow& row) {
   bool any = false;
   for (int64_t j = threadIdx.x; j < p.batch.N; j += kFinders) {
     const T cost = p.compute_wide_cost(b, gt, row.far, j);
@@ -138,7 +138,7 @@ __device__ __forceinline__ bool write_wide_row(const Pairs<T>& p, int64_t b, con
 
 // A block finds the pairs of one ground truth.
 template <class T>
-__global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
+__global__ void __launch_bounds__(kFinders, 4) find_pairs(OtaPairs<T> p) {
   __shared__ Shortlist<T, kKept> overlaps;
   __shared__ Shortlist<Partner<T>, kListed> partners;
   __shared__ int32_t slot;
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
     const int64_t gts = batch.gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
       const Truth<T> gt = batch.truth(b, g);
-      Row& row = p.rows[b * batch.G + g];
+      OtaRow& row = p.rows[b * batch.G + g];
       if (threadIdx.x == 0) row = {Reach::kNone, 0, 0, 0, false};
       if (!gt.real) continue;
 
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kFinders, 4) find_pairs(Pairs<T> p) {
       } else {
         if (threadIdx.x == 0) slot = atomicAdd(p.taken + b, 1);
         __syncthreads();
-        const Row wide{Reach::kWide, 0, slot, k, partners.count == 0};
+        const OtaRow wide{Reach::kWide, 0, slot, k, partners.count == 0};
         if (write_wide_row(p, b, gt, wide) && threadIdx.x == 0) row = wide;
       }
     }

@@ -11,13 +11,13 @@ namespace {
 
 // Supplies, and the potentials to begin with; the wide rows, in order.
 template <class T>
-__device__ __forceinline__ void prepare_rows(Image<T>& image) {
+__device__ __forceinline__ void prepare_rows(OtaImage<T>& image) {
   const int64_t N = image.p.batch.N;
   int64_t supplied = 0;
   image.n_wide = 0;
   for (int32_t first = 0; first < image.gts; first += kThreads) {
     const int32_t g = first + threadIdx.x;
-    const Row row = g < image.gts ? image.rows[g] : Row{Reach::kNone, 0, 0, 0, false};
+    const OtaRow row = g < image.gts ? image.rows[g] : OtaRow{Reach::kNone, 0, 0, 0, false};
     if (g < image.gts) {
       image.supply[g] = ::log(row.k + kTinyMass);
       image.x[g] = row.far ? -kOutsidePenalty * image.per_epsilon : 0.0;
@@ -37,7 +37,7 @@ __device__ __forceinline__ void prepare_rows(Image<T>& image) {
 
 // Counts the listed pairs of each anchor; a pair's rank is that among them.
 template <class T>
-__device__ __forceinline__ void count_pairs(const Image<T>& image) {
+__device__ __forceinline__ void count_pairs(const OtaImage<T>& image) {
   for (int64_t a = threadIdx.x; a < image.p.batch.N; a += kThreads) image.length[a] = 0;
   __syncthreads();
   image.each_listed([&](int32_t i) { image.rank[i] = atomicAdd(image.length + image.anchors[i], 1); });
@@ -46,7 +46,7 @@ __device__ __forceinline__ void count_pairs(const Image<T>& image) {
 
 // Lists the anchors that have pairs, all if a row is wide; and where the pairs of each begin.
 template <class T>
-__device__ __forceinline__ void list_columns(Image<T>& image) {
+__device__ __forceinline__ void list_columns(OtaImage<T>& image) {
   const int64_t N = image.p.batch.N;
   image.n_columns = 0;
   uint64_t before = 0;
@@ -66,14 +66,14 @@ __device__ __forceinline__ void list_columns(Image<T>& image) {
 
 // Lays every pair in the slot of its rank among those of its anchor.
 template <class T>
-__device__ __forceinline__ void lay_pairs(const Image<T>& image) {
+__device__ __forceinline__ void lay_pairs(const OtaImage<T>& image) {
   image.each_listed([&](int32_t i) { image.order[image.begin[image.anchors[i]] + image.rank[i]] = i; });
   __syncthreads();
 }
 
 // Ranks the pairs of each anchor by their ground truths: the order in which they came was the threads' luck.
 template <class T>
-__device__ __forceinline__ void rank_pairs(const Image<T>& image) {
+__device__ __forceinline__ void rank_pairs(const OtaImage<T>& image) {
   image.each_listed([&](int32_t i) {
     const int32_t* same_anchor = image.order + image.begin[image.anchors[i]];
     image.rank[i] = 0;
@@ -84,7 +84,7 @@ __device__ __forceinline__ void rank_pairs(const Image<T>& image) {
 
 // Which anchors have pairs; and the listed pairs of each, in order.
 template <class T>
-__device__ __forceinline__ void prepare_columns(Image<T>& image) {
+__device__ __forceinline__ void prepare_columns(OtaImage<T>& image) {
   count_pairs(image);
   list_columns(image);
   lay_pairs(image);
