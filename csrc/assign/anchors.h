@@ -85,7 +85,7 @@ class Anchors {
       while (end < n && strides[end] == strides[first]) ++end;
       while (first + width < end && y[first + width] == y[first]) ++width;
       Level<T> level{first, width, width ? (end - first) / width : 0, x[first], y[first], strides[first]};
-      if (!holds(level, end)) {
+      if (!is_grid(level, end)) {
         levels_.clear();
         return;
       }
@@ -94,7 +94,7 @@ class Anchors {
     }
   }
 
-  bool holds(const Level<T>& level, int64_t end) const {
+  bool is_grid(const Level<T>& level, int64_t end) const {
     if (!(level.stride > T(0)) || level.width * level.height != end - level.first) return false;
     for (int64_t row = 0; row < level.height; ++row) {
       const int64_t row_first = level.first + row * level.width;

@@ -51,11 +51,11 @@ struct Batch {
   // The argument of that name in score_odds.
   __device__ T without_obj() const { return has_obj ? T(0) : T(1); }
 
-  __device__ __forceinline__ int64_t gts(int64_t b) const {
+  __device__ __forceinline__ int64_t count_gts(int64_t b) const {
     return has_counts ? min(max(num_gts.at(b), int64_t{0}), G) : G;
   }
 
-  __device__ __forceinline__ Truth<T> truth(int64_t b, int64_t g) const {
+  __device__ __forceinline__ Truth<T> read_gt(int64_t b, int64_t g) const {
     const T p[4] = {gt_boxes.at(b, g, 0), gt_boxes.at(b, g, 1), gt_boxes.at(b, g, 2), gt_boxes.at(b, g, 3)};
     Truth<T> gt{{p[0], p[1], p[2], p[3]}, load_box(p, Format::kCxcywh, Kind::kIou), gt_labels.at(b, g), true};
     for (int m = 0; m < 4; ++m) gt.real &= p[m] == p[m];
@@ -63,13 +63,13 @@ struct Batch {
     return gt;
   }
 
-  __device__ __forceinline__ Box<T> pred_box(int64_t b, int64_t anchor) const {
+  __device__ __forceinline__ Box<T> read_box(int64_t b, int64_t anchor) const {
     T p[4];
     for (int m = 0; m < 4; ++m) p[m] = pred_boxes.at(b, anchor, m);
     return load_box(p, Format::kCxcywh, Kind::kIou);
   }
 
-  __device__ __forceinline__ Objectness<T> objectness_of(int64_t b, int64_t anchor) const {
+  __device__ __forceinline__ Objectness<T> read_objectness(int64_t b, int64_t anchor) const {
     return has_obj ? objectness(obj_logits.at(b, anchor)) : Objectness<T>{};
   }
 

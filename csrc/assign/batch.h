@@ -40,7 +40,7 @@ struct Batch {
   // The argument of that name in score_odds.
   T without_obj() const { return has_obj ? T(0) : T(1); }
 
-  Objectness<T> objectness_of(int64_t b, int64_t j) const {
+  Objectness<T> read_objectness(int64_t b, int64_t j) const {
     return has_obj ? objectness(obj_logits.at(b, j)) : Objectness<T>{};
   }
 

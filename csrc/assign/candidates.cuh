@@ -23,7 +23,7 @@ __device__ __forceinline__ bool is_candidate(const Batch<T>& batch, int64_t b, i
   for (int64_t first = 0; first < gts; first += kTile) {
     __syncthreads();  // until the targets before are read
     if (first + threadIdx.x < gts) {
-      const Truth<T> gt = batch.truth(b, first + threadIdx.x);
+      const Truth<T> gt = batch.read_gt(b, first + threadIdx.x);
       targets[threadIdx.x] = gt.target;
       if (!gt.real) targets[threadIdx.x].cx = T(NAN);  // near nothing
     }
@@ -75,13 +75,13 @@ __device__ __forceinline__ double sum_negatives(const Batch<T>& batch, int64_t b
 
 // The candidate that an anchor is, by half a warp.
 template <class T>
-__device__ __forceinline__ Candidate<T> describe(const Batch<T>& batch, int64_t b, int64_t anchor) {
+__device__ __forceinline__ Candidate<T> describe_candidate(const Batch<T>& batch, int64_t b, int64_t anchor) {
   Candidate<T> c;
-  c.box = batch.pred_box(b, anchor);
+  c.box = batch.read_box(b, anchor);
   c.x = batch.anchor_points.at(anchor, 0);
   c.y = batch.anchor_points.at(anchor, 1);
   c.reach = reach_of(batch.strides.at(anchor), batch.rule);
-  c.score.obj = batch.objectness_of(b, anchor);
+  c.score.obj = batch.read_objectness(b, anchor);
   c.score.negatives = sum_negatives(batch, b, anchor, c.score.obj.exp);
   c.anchor = anchor;
   return c;
@@ -93,13 +93,13 @@ __global__ void __launch_bounds__(kTile, 2) find_candidates(Batch<T> batch) {
   __shared__ Target<T> targets[kTile];
   __shared__ int32_t members[kTile];
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
-    const int64_t gts = batch.gts(b);
+    const int64_t gts = batch.count_gts(b);
     for (int64_t tile = blockIdx.x; tile < batch.tiles; tile += gridDim.x) {
       const int64_t first = tile * kTile, anchor = min(first + threadIdx.x, batch.N - 1);
       const bool candidate = is_candidate(batch, b, gts, anchor, targets) && first + threadIdx.x < batch.N;
       const int total = list_members(candidate, anchor, members);
       for (int i = threadIdx.x / kSums; i < total; i += kTile / kSums) {
-        const Candidate<T> c = describe(batch, b, members[i]);
+        const Candidate<T> c = describe_candidate(batch, b, members[i]);
         if (threadIdx.x % kSums == 0) batch.candidates[b * batch.N + first + i] = c;
       }
 

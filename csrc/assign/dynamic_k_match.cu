@@ -18,7 +18,7 @@ struct Matrices {
   Reader<int64_t> num_gts;  // [B]
   int32_t* owners;          // [B, N]
 
-  __device__ int64_t gts(int64_t b) const { return has_counts ? min(max(num_gts.at(b), int64_t{0}), G) : G; }
+  __device__ int64_t count_gts(int64_t b) const { return has_counts ? min(max(num_gts.at(b), int64_t{0}), G) : G; }
 };
 
 __global__ void clear(int32_t* owners,  // [B, N]
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kThreads, 2) take_anchors(Matrices<T> m) {
   __shared__ Shortlist<T, kKept> overlaps;
   __shared__ Shortlist<Pair, kKept> pairs;
   for (int64_t b = blockIdx.y; b < m.B; b += gridDim.y) {
-    const int64_t gts = m.gts(b);
+    const int64_t gts = m.count_gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
       list_pairs(m, b, g, overlaps, pairs);
       const T sum = sum_largest_by_block<kThreads>(overlaps, AllOverlaps<T>{m, b, g}, m.topk);
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads, 2) take_anchors(Matrices<T> m) {
 template <class T>
 __device__ __forceinline__ int32_t find_cheapest_gt(const Matrices<T>& m, int64_t b, int64_t anchor) {
   Preference best(INFINITY, INT64_MAX);
-  for (int64_t g = threadIdx.x % 32; g < m.gts(b); g += 32) {
+  for (int64_t g = threadIdx.x % 32; g < m.count_gts(b); g += 32) {
     best = Best()(best, Preference(m.costs.at(b, g, anchor), g));
   }
   return static_cast<int32_t>(warp_reduce(best, Best()).index);

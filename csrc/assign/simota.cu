@@ -84,9 +84,9 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Batch<T> batch) {
   __shared__ int32_t ends[kTilesAtOnce];
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
     int32_t* owners = batch.owners + b * batch.N;
-    const int64_t gts = batch.gts(b);
+    const int64_t gts = batch.count_gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
-      const Row<T> row{batch, b, batch.truth(b, g), batch.candidates + b * batch.N, ends};
+      const Row<T> row{batch, b, batch.read_gt(b, g), batch.candidates + b * batch.N, ends};
       if (!row.gt.real) continue;
       const int64_t size = list_inside(row, overlaps, pairs);
       if (size == 0) continue;
@@ -108,8 +108,8 @@ __global__ void __launch_bounds__(kThreads, 4) take_candidates(Batch<T> batch) {
 template <class T>
 __device__ int32_t find_cheapest_gt(const Batch<T>& batch, int64_t b, const Candidate<T>& c) {
   Preference best(INFINITY, INT64_MAX);
-  for (int64_t g = threadIdx.x % 32; g < batch.gts(b); g += 32) {
-    const Truth<T> gt = batch.truth(b, g);
+  for (int64_t g = threadIdx.x % 32; g < batch.count_gts(b); g += 32) {
+    const Truth<T> gt = batch.read_gt(b, g);
     if (gt.real) best = Best()(best, Preference(batch.full_cost(b, c, gt), g));
   }
   return static_cast<int32_t>(warp_reduce(best, Best()).index);
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kTile, 2) settle(Batch<T> batch,
       const int32_t owner = settle_owner(taken, [&](int lane) { return find_cheapest_gt(batch, b, of_warp[lane]); });
       if (owner != kNobody) {
         const Candidate<T> c = batch.candidates[mine];
-        const T overlap = iou(batch.truth(b, owner).box, c.box);
+        const T overlap = iou(batch.read_gt(b, owner).box, c.box);
         matched_gt[b * batch.N + c.anchor] = owner;
         matched_iou[b * batch.N + c.anchor] = overlap == overlap ? static_cast<float>(overlap) : 0.0f;
       }

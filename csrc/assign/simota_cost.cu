@@ -10,7 +10,7 @@ __global__ void __launch_bounds__(kTile, 2) fill(Batch<T> batch,
                                                  T* overlap) {  // [B, G, N]
   __shared__ int32_t slot_of[kTile];  // where a tile's anchor lies among its candidates, or -1
   for (int64_t b = blockIdx.z; b < batch.B; b += gridDim.z) {
-    const int64_t gts = batch.gts(b);
+    const int64_t gts = batch.count_gts(b);
     for (int64_t tile = blockIdx.x; tile < batch.tiles; tile += gridDim.x) {
       const int64_t first = tile * kTile, anchor = first + threadIdx.x;
       const Candidate<T>* candidates = batch.candidates + b * batch.N + first;
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kTile, 2) fill(Batch<T> batch,
         double pair = INFINITY;
         T common = T(0);
         if (slot >= 0 && g < gts) {
-          const Truth<T> gt = batch.truth(b, g);
+          const Truth<T> gt = batch.read_gt(b, g);
           if (gt.real) {
             const Candidate<T> c = candidates[slot];
             pair = batch.full_cost(b, c, gt);

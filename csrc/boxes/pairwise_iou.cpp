@@ -33,7 +33,7 @@ void backward(const Tensor& boxes,   // [B, M, 4]
   const T* q = others.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
   dispatch_kind(kind, [&]<Kind k>() {
-    parallel_for(0, B * M, kPairs / (N + 1) + 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, B * M, kPairGrain / (N + 1) + 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t b = row / M, i = row % M;
         const Box<D> box = variable_box<T, 4>(p + row * 4, 0, format, kind);

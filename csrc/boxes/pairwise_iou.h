@@ -9,7 +9,7 @@ namespace yolox_ops {
 namespace {
 
 // Pairs that are worth one of torch's threads.
-constexpr int64_t kPairs = 16384;
+constexpr int64_t kPairGrain = 16384;
 
 // One row of the matrix: box a against every box of b.
 template <class T>
@@ -33,10 +33,10 @@ void pairwise_matrix(const Threads& threads,
                      T* out) {  // [B, M, N]
   prefer_huge_pages(out, B * M * N * sizeof(T));
   BoxArrays<T> columns(B * N);
-  threads.parallel_for(0, B * N, kPairs * Threads::kGrain, [&](int64_t begin, int64_t end) {
+  threads.parallel_for(0, B * N, kPairGrain * Threads::kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) columns.set(j, load_box(boxes2 + j * 4, format, kind));
   });
-  threads.parallel_for(0, B * M, kPairs * Threads::kGrain / N + 1, [&](int64_t begin, int64_t end) {
+  threads.parallel_for(0, B * M, kPairGrain * Threads::kGrain / N + 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t b = row / M;
       const Box<T> box = load_box(boxes1 + row * 4, format, kind);

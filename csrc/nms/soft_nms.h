@@ -18,7 +18,7 @@ namespace yolox_ops {
 namespace {
 
 // Boxes that are worth a thread of their own, about a millisecond's work: waiting for a busy core costs several.
-constexpr int64_t kBoxes = 4096;
+constexpr int64_t kBoxGrain = 4096;
 
 // What a thread works in: room for the largest group and for the image of the most groups.
 template <class T>
@@ -109,7 +109,7 @@ template <class Threads, class T>
 void run_soft_nms(const Threads& threads, const NmsArrays<T>& in, const NmsOptions& options) {
   const int64_t B = in.B, N = in.N;
   const NmsRule<T> rule = options.rule<T>();
-  const int64_t workers = std::clamp<int64_t>(B * N / kBoxes, 1, threads.count());
+  const int64_t workers = std::clamp<int64_t>(B * N / kBoxGrain, 1, threads.count());
 
   const auto items = std::make_unique_for_overwrite<Item[]>(B * N);
   const auto spare = std::make_unique_for_overwrite<Item[]>(B * N);

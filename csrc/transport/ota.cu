@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kThreads, 1) solve(OtaPairs<T> pairs, Workspac
       const int32_t anchor = image.columns[c], g = image.find_winner(anchor);
       if (g == image.background()) continue;
       matched_gt[b * N + anchor] = g;
-      matched_iou[b * N + anchor] = static_cast<float>(pairs.overlap(b, pairs.batch.truth(b, g), anchor));
+      matched_iou[b * N + anchor] = static_cast<float>(pairs.overlap(b, pairs.batch.read_gt(b, g), anchor));
       ++found;
     }
     found = block_reduce<kThreads>(found, std::plus<>());

@@ -46,7 +46,7 @@ struct OtaImage {
   int32_t* columns;        // [n_columns]
 
   __device__ OtaImage(const OtaPairs<T>& pairs, const Workspace& w, int64_t image)
-      : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.batch.gts(b))) {
+      : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.batch.count_gts(b))) {
     const int64_t G = p.batch.G, N = p.batch.N;
     rows = p.rows + b * G;
     anchors = p.anchors + b * G * kListed;
@@ -69,7 +69,7 @@ struct OtaImage {
   __device__ int64_t count_free() const { return p.batch.N - n_columns; }
   // Of a column, the logarithm; 1 and what is added to every demand.
   __device__ double demand() const { return ::log(1.0 + kTinyMass); }
-  __device__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
+  __device__ double scaled(T cost) const { return scale_cost(cost, per_epsilon); }
 
   // Calls visit(pair) for this thread's share of the listed pairs.
   template <class Visit>
@@ -86,7 +86,7 @@ struct OtaImage {
       visit(order[i] / kListed, costs[order[i]]);
     }
     for (int32_t r = 0; r < n_wide; ++r) {
-      const T cost = p.wide_cost(b, wide[r], rows[wide[r]], anchor);
+      const T cost = p.read_wide_cost(b, wide[r], rows[wide[r]], anchor);
       if (is_finite(cost)) visit(wide[r], cost);
     }
   }

@@ -52,7 +52,7 @@ class OtaImage {
     t.pair_cost.clear();
     far_.clear();
     near_.clear();
-    for (int64_t g = 0; g < pairs_.gts(); ++g) {
+    for (int64_t g = 0; g < pairs_.count_gts(); ++g) {
       for (int64_t pair = pairs_.inside_begin[g]; pair < pairs_.inside_begin[g + 1]; ++pair) {
         if (!is_finite(pairs_.costs.cost[pair])) continue;
         t.pair_column.push_back(pairs_.inside[pair]);
@@ -134,7 +134,7 @@ class OtaImage {
   }
 
   void number_rows() {
-    row_of_.resize(pairs_.gts());
+    row_of_.resize(pairs_.count_gts());
     for (size_t i = 0; i < far_.size(); ++i) row_of_[far_[i]] = static_cast<int32_t>(1 + i);
     for (size_t i = 0; i < near_.size(); ++i) row_of_[near_[i]] = static_cast<int32_t>(transport_.dense + i);
   }
@@ -143,7 +143,7 @@ class OtaImage {
   void find_best_shares() {
     best_share_.assign(transport_.columns, T(0));
     best_gt_.assign(transport_.columns, kNobody);
-    for (int64_t g = 0; g < pairs_.gts(); ++g) {
+    for (int64_t g = 0; g < pairs_.count_gts(); ++g) {
       T most = T(0);
       each_mass(g, [&](int64_t, T mass) { most = larger(most, mass); });
       each_mass(g, [&](int64_t column, T mass) {

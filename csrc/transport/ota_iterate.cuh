@@ -57,7 +57,7 @@ template <class T>
 __device__ __forceinline__ LogSum<T> reach_wide_row(const OtaImage<T>& image, int32_t g) {
   auto reached = LogSum<T>::of_none();
   for (int32_t a = threadIdx.x; a < image.n_columns; a += kThreads) {
-    const T cost = image.p.wide_cost(image.b, g, image.rows[g], a);
+    const T cost = image.p.read_wide_cost(image.b, g, image.rows[g], a);
     if (is_finite(cost)) reached.add(image.y[a] - image.scaled(cost));
   }
   return reached;

@@ -43,7 +43,9 @@ struct OtaPairs {
   T* wide;           // [B, slots, N]; infinite where there is no pair
   int32_t* taken;    // [B], slots
 
-  __device__ T* wide_row(int64_t b, const OtaRow& row) const { return wide + (b * slots + row.slot) * batch.N; }
+  __device__ T* point_at_wide_row(int64_t b, const OtaRow& row) const {
+    return wide + (b * slots + row.slot) * batch.N;
+  }
 
   __device__ __forceinline__ bool inside(const Truth<T>& gt, int64_t anchor) const {
     const T x = batch.anchor_points.at(anchor, 0), y = batch.anchor_points.at(anchor, 1);
@@ -52,12 +54,12 @@ struct OtaPairs {
   }
 
   __device__ __forceinline__ T overlap(int64_t b, const Truth<T>& gt, int64_t anchor) const {
-    return iou(gt.box, batch.pred_box(b, anchor));
+    return iou(gt.box, batch.read_box(b, anchor));
   }
 
   __device__ __forceinline__ T cost(int64_t b, const Truth<T>& gt, int64_t anchor, T overlap) const {
     const T logit = batch.cls_logits.at(b, anchor, gt.label);
-    return transport_cost(overlap, logit, batch.objectness_of(b, anchor), batch.without_obj(), rule);
+    return transport_cost(overlap, logit, batch.read_objectness(b, anchor), batch.without_obj(), rule);
   }
 
   // In a wide row; infinite if that is no pair.
@@ -65,9 +67,9 @@ struct OtaPairs {
     return far || inside(gt, anchor) ? cost(b, gt, anchor, overlap(b, gt, anchor)) : T(INFINITY);
   }
 
-  __device__ __forceinline__ T wide_cost(int64_t b, int64_t g, const OtaRow& row, int64_t anchor) const {
-    if (row.slot < slots) return wide_row(b, row)[anchor];
-    return compute_wide_cost(b, batch.truth(b, g), row.far, anchor);
+  __device__ __forceinline__ T read_wide_cost(int64_t b, int64_t g, const OtaRow& row, int64_t anchor) const {
+    if (row.slot < slots) return point_at_wide_row(b, row)[anchor];
+    return compute_wide_cost(b, batch.read_gt(b, g), row.far, anchor);
   }
 };
 
@@ -131,7 +133,7 @@ __device__ __forceinline__ bool write_wide_row(const OtaPairs<T>& p, int64_t b, 
   for (int64_t j = threadIdx.x; j < p.batch.N; j += kFinders) {
     const T cost = p.compute_wide_cost(b, gt, row.far, j);
     any |= is_finite(cost);
-    if (row.slot < p.slots) p.wide_row(b, row)[j] = cost;
+    if (row.slot < p.slots) p.point_at_wide_row(b, row)[j] = cost;
   }
   return __syncthreads_or(any);
 }
@@ -144,9 +146,9 @@ __global__ void __launch_bounds__(kFinders, 4) find_pairs(OtaPairs<T> p) {
   __shared__ int32_t slot;
   const Batch<T>& batch = p.batch;
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
-    const int64_t gts = batch.gts(b);
+    const int64_t gts = batch.count_gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
-      const Truth<T> gt = batch.truth(b, g);
+      const Truth<T> gt = batch.read_gt(b, g);
       OtaRow& row = p.rows[b * batch.G + g];
       if (threadIdx.x == 0) row = {Reach::kNone, 0, 0, 0, false};
       if (!gt.real) continue;

@@ -22,13 +22,13 @@ class OtaPairs {
     rule_ = &rule;
     index_ = b;
     find_inside();
-    all_gts_.resize(gts());
+    all_gts_.resize(count_gts());
     std::iota(all_gts_.begin(), all_gts_.end(), 0);
     compute_costs(inside, all_gts_, inside_begin);
     estimate_supplies();
   }
 
-  int64_t gts() const { return batch_->counts[index_]; }
+  int64_t count_gts() const { return batch_->counts[index_]; }
 
   T overlap_of(int64_t g, int64_t anchor) {
     const T* box = batch_->pred_boxes.read_row(index_, anchor, 4, scratch_);
@@ -70,7 +70,7 @@ class OtaPairs {
   void find_inside() {
     inside.clear();
     inside_begin.assign(1, 0);
-    for (int64_t g = 0; g < gts(); ++g) {
+    for (int64_t g = 0; g < count_gts(); ++g) {
       const Target<T>& target = batch_->targets[index_ * batch_->G + g];
       batch_->anchors.each_candidate(target, rule_->region.candidates,
                                      [&](int64_t j, bool) { inside.push_back(static_cast<int32_t>(j)); });
@@ -79,8 +79,8 @@ class OtaPairs {
   }
 
   void estimate_supplies() {
-    k.resize(gts());
-    for (int64_t g = 0; g < gts(); ++g) {
+    k.resize(count_gts());
+    for (int64_t g = 0; g < count_gts(); ++g) {
       const int64_t first = inside_begin[g], count = inside_begin[g + 1] - first;
       const T sum = sum_largest(costs.overlap.data() + first, count, rule_->region.topk, overlaps_);
       k[g] = dynamic_k(sum, batch_->N, false);

@@ -27,7 +27,7 @@ struct Transport {
   // Whether image b takes part in iteration t. Rows of t may already have said that they are not settled.
   __device__ bool takes_part(int64_t b, int64_t t) const { return tolerance == 0 || t < 2 || unsettled[b] >= t - 1; }
 
-  __device__ __forceinline__ double scaled(T cost) const { return scaled_cost(cost, per_epsilon); }
+  __device__ __forceinline__ double scaled(T cost) const { return scale_cost(cost, per_epsilon); }
 };
 
 // A block gives some columns the potentials with which they carry their demand. Iteration t begins with it.

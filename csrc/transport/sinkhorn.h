@@ -51,7 +51,7 @@ constexpr double kMostScaled = 0x1p40;
 
 // cost / epsilon; +inf for a pair that is to have no mass.
 template <class T>
-YOLOX_OPS_INLINE double scaled_cost(T cost, double per_epsilon) {
+YOLOX_OPS_INLINE double scale_cost(T cost, double per_epsilon) {
   const double scaled = static_cast<double>(cost) * per_epsilon;
   return ::fabs(scaled) <= kMostScaled ? scaled : static_cast<double>(INFINITY);
 }
@@ -59,7 +59,7 @@ YOLOX_OPS_INLINE double scaled_cost(T cost, double per_epsilon) {
 // x + y: the potentials of row and column.
 template <class T>
 YOLOX_OPS_INLINE T entry(double potentials, T cost, double per_epsilon) {
-  const double scaled = scaled_cost(cost, per_epsilon);
+  const double scaled = scale_cost(cost, per_epsilon);
   const T value = exp_scaled(static_cast<T>(potentials - scaled), 0);
   return scaled <= kMostScaled ? value : T(0);
 }

@@ -83,7 +83,7 @@ struct Transport {
     for (int64_t i = 0; i < dense; ++i) simd_lower_columns(columns, dense_cost[i], x[i], per_epsilon_, y_.data());
     each_pair([&](int64_t, int64_t p) {
       double& low = y_[pair_column[p]];
-      low = std::min(low, scaled_cost(pair_cost[p], per_epsilon_));
+      low = std::min(low, scale_cost(pair_cost[p], per_epsilon_));
     });
   }
 
@@ -91,7 +91,7 @@ struct Transport {
     std::fill(x.begin(), x.end(), std::numeric_limits<double>::infinity());
     for (int64_t i = 0; i < dense; ++i) x[i] = simd_find_lowest(columns, dense_cost[i], y_.data(), per_epsilon_);
     each_pair([&](int64_t i, int64_t p) {
-      x[i] = std::min(x[i], scaled_cost(pair_cost[p], per_epsilon_) - y_[pair_column[p]]);
+      x[i] = std::min(x[i], scale_cost(pair_cost[p], per_epsilon_) - y_[pair_column[p]]);
     });
   }
 

@@ -20,7 +20,7 @@ YOLOX_OPS_INLINE void lower_columns(int64_t n,
                                     double potential, double per_epsilon,
                                     double* __restrict low) {  // [n]
   for (int64_t j = 0; j < n; ++j) {
-    const double above = scaled_cost(cost[j], per_epsilon) - potential;
+    const double above = scale_cost(cost[j], per_epsilon) - potential;
     low[j] = above < low[j] ? above : low[j];
   }
 }
@@ -38,11 +38,11 @@ YOLOX_OPS_INLINE double find_lowest(int64_t n,
   int64_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const double above = scaled_cost(cost[j + lane], per_epsilon) - potential[j + lane];
+      const double above = scale_cost(cost[j + lane], per_epsilon) - potential[j + lane];
       low[lane] = above < low[lane] ? above : low[lane];
     }
   }
-  for (; j < n; ++j) low[0] = std::min(low[0], scaled_cost(cost[j], per_epsilon) - potential[j]);
+  for (; j < n; ++j) low[0] = std::min(low[0], scale_cost(cost[j], per_epsilon) - potential[j]);
   return *std::min_element(low, low + kLanes);
 }
 YOLOX_OPS_SIMD_LOOP(double, find_lowest, (int64_t n, const T* cost, const double* potential, double per_epsilon),
