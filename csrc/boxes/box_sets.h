@@ -41,6 +41,11 @@ inline BoxSets aligned_sets(const Tensor& boxes1,  // [N, 4]
   return dense_sets(boxes1, boxes2, fmt, kind);
 }
 
+// Of a gradient [B, M, N]: by the image, by the box that is differentiated, by the others.
+struct Strides {
+  int64_t image_stride, box_stride, other_stride;
+};
+
 // `shape` is the shape of the result that the gradient comes for.
 inline void check_gradient(const Tensor& grad,  // [N] or [B, M, N]
                            const BoxSets& sets, const char* shape, std::initializer_list<int64_t> sizes) {

@@ -24,8 +24,8 @@ Tensor pairwise_iou(const Tensor& boxes1,  // [B, M, 4]
 template <bool first, class T>
 void backward(const Tensor& boxes,   // [B, M, 4]
               const Tensor& others,  // [B, N, 4]
-              const T* grad,         // [B, M, N] by `stride`
-              const int64_t (&stride)[3], Format format, Kind kind,
+              const T* grad,         // [B, M, N], by its strides
+              const Strides& strides, Format format, Kind kind,
               Tensor& out) {  // [B, M, 4]
   using D = Dual<T, 4>;
   const int64_t B = boxes.size(0), M = boxes.size(1), N = others.size(1);
@@ -39,7 +39,7 @@ void backward(const Tensor& boxes,   // [B, M, 4]
         const Box<D> box = variable_box<T, 4>(p + row * 4, 0, format, kind);
         T sum[4] = {};
         for (int64_t j = 0; j < N; ++j) {
-          const T g = grad[b * stride[0] + i * stride[1] + j * stride[2]];
+          const T g = grad[b * strides.image_stride + i * strides.box_stride + j * strides.other_stride];
           if (g == T(0)) continue;
           const Box<T> other = load_box(q + (b * N + j) * 4, format, kind);
           const D value = similarity_by<k, first>(box, fixed_box<D>(other));
@@ -58,11 +58,11 @@ std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad,    // [B, M
   const BoxSets in = pairwise_sets(boxes1, boxes2, fmt, kind);
   check_gradient(grad, in, "[B, M, N]", {boxes1.size(0), boxes1.size(1), boxes2.size(1)});
   Tensor grad1 = empty_like(in.boxes1), grad2 = empty_like(in.boxes2);
-  const int64_t forth[3] = {grad.stride(0), grad.stride(1), grad.stride(2)};
-  const int64_t back[3] = {grad.stride(0), grad.stride(2), grad.stride(1)};
+  const Strides strides1{grad.stride(0), grad.stride(1), grad.stride(2)};
+  const Strides strides2{grad.stride(0), grad.stride(2), grad.stride(1)};
   dispatch_dtype(in.dtype, [&]<class T>() {
-    backward<true>(in.boxes1, in.boxes2, grad.const_data_ptr<T>(), forth, in.format, in.kind, grad1);
-    backward<false>(in.boxes2, in.boxes1, grad.const_data_ptr<T>(), back, in.format, in.kind, grad2);
+    backward<true>(in.boxes1, in.boxes2, grad.const_data_ptr<T>(), strides1, in.format, in.kind, grad1);
+    backward<false>(in.boxes2, in.boxes1, grad.const_data_ptr<T>(), strides2, in.format, in.kind, grad2);
   });
   return {torch::stable::to(grad1, boxes1.scalar_type()), torch::stable::to(grad2, boxes2.scalar_type())};
 }

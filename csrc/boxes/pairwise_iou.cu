@@ -70,11 +70,6 @@ __device__ void block_sum(T (&sum)[4]) {
   __syncthreads();
 }
 
-// Of a gradient [B, M, N], by the image, by the box that a block has, and by the others.
-struct Strides {
-  int64_t image_stride, box_stride, other_stride;
-};
-
 // A block has one box and sums over the others. `first` says whether the box is of the first set.
 template <class T, Kind kind, bool first>
 __global__ void backward_kernel(const T* boxes,   // [B, M, 4]
