@@ -1,6 +1,7 @@
 // A scene as the CUDA kernels of simota_cost, simota and ota read it.
 #pragma once
 
+#include "assign/counts.cuh"
 #include "assign/tensors.h"
 #include "core/device.cuh"
 #include "core/reader.h"
@@ -51,15 +52,12 @@ struct Batch {
   // The argument of that name in score_odds.
   __device__ T without_obj() const { return has_obj ? T(0) : T(1); }
 
-  __device__ __forceinline__ int64_t count_gts(int64_t b) const {
-    return has_counts ? min(max(num_gts.at(b), int64_t{0}), G) : G;
-  }
+  __device__ __forceinline__ int64_t count_gts(int64_t b) const { return has_counts ? read_count(num_gts, b, G) : G; }
 
   __device__ __forceinline__ Truth<T> read_gt(int64_t b, int64_t g) const {
     const T p[4] = {gt_boxes.at(b, g, 0), gt_boxes.at(b, g, 1), gt_boxes.at(b, g, 2), gt_boxes.at(b, g, 3)};
-    Truth<T> gt{{p[0], p[1], p[2], p[3]}, load_box(p, Format::kCxcywh, Kind::kIou), gt_labels.at(b, g), true};
-    for (int m = 0; m < 4; ++m) gt.real &= p[m] == p[m];
-    gt.real &= gt.label >= 0 && gt.label < C;
+    Truth<T> gt{{p[0], p[1], p[2], p[3]}, load_box(p, Format::kCxcywh, Kind::kIou), gt_labels.at(b, g), false};
+    gt.real = is_whole(p[0], p[1], p[2], p[3]) && gt.label >= 0 && gt.label < C;
     return gt;
   }
 

@@ -44,8 +44,12 @@ struct Batch {
     return has_obj ? objectness(obj_logits.at(b, j)) : Objectness<T>{};
   }
 
+  const Box<T>& gt_box(int64_t b, int64_t g) const { return gt_boxes[b * G + g]; }
+  const Target<T>& target(int64_t b, int64_t g) const { return targets[b * G + g]; }
+  int64_t label(int64_t b, int64_t g) const { return labels[b * G + g]; }
+
   // The score of one anchor for one class.
-  T logit(int64_t b, int64_t j, int64_t label) const { return cls_logits.at(b, j, label); }
+  T logit(int64_t b, int64_t j, int64_t c) const { return cls_logits.at(b, j, c); }
 
   Rule rule;
   int64_t B, N, C, G;
@@ -62,11 +66,10 @@ struct Batch {
  private:
   void check_gts(int64_t b) const {
     for (int64_t g = 0; g < counts[b]; ++g) {
-      const int64_t label = labels[b * G + g];
-      check(label >= 0 && label < C, "gt_labels must be in [0, ", C, "), got ", label, " at image ", b, ", row ", g);
-      const Target<T>& gt = targets[b * G + g];
-      const bool whole = gt.cx == gt.cx && gt.cy == gt.cy && gt.w == gt.w && gt.h == gt.h;
-      check(whole, "gt_boxes must not be NaN, got NaN at image ", b, ", row ", g);
+      const int64_t c = label(b, g);
+      check(c >= 0 && c < C, "gt_labels must be in [0, ", C, "), got ", c, " at image ", b, ", row ", g);
+      const Target<T>& gt = target(b, g);
+      check(is_whole(gt.cx, gt.cy, gt.w, gt.h), "gt_boxes must not be NaN, got NaN at image ", b, ", row ", g);
     }
   }
 };

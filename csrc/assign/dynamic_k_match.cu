@@ -1,3 +1,4 @@
+#include "assign/counts.cuh"
 #include "assign/select.cuh"
 #include "assign/tensors.h"
 #include "core/reader.h"
@@ -18,7 +19,7 @@ struct Matrices {
   Reader<int64_t> num_gts;  // [B]
   int32_t* owners;          // [B, N]
 
-  __device__ int64_t count_gts(int64_t b) const { return has_counts ? min(max(num_gts.at(b), int64_t{0}), G) : G; }
+  __device__ int64_t count_gts(int64_t b) const { return has_counts ? read_count(num_gts, b, G) : G; }
 };
 
 __global__ void clear(int32_t* owners,  // [B, N]
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(kThreads, 2) settle(Matrices<T> m,
       if (j < m.N) {
         const T overlap = owner == kNobody ? T(0) : m.overlaps.at(b, owner, j);
         matched_gt[b * m.N + j] = owner;
-        matched_iou[b * m.N + j] = overlap == overlap ? static_cast<float>(overlap) : 0.0f;
+        matched_iou[b * m.N + j] = static_cast<float>(zero_if_nan(overlap));
       }
       count_owned(owner, num_fg + b);
     }
@@ -132,7 +133,7 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost,          
   int32_t* owner = owners.mutable_data_ptr<int32_t>();
   int64_t* num_fg = matches.num_fg.mutable_data_ptr<int64_t>();
   device.launch(clear, blocks(B * N, kThreads), kThreads, owner, num_fg, B, N);
-  dispatch_dtype(is_float64(iou) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
+  dispatch_dtype(compute_dtype(iou), [&]<class T>() {
     const Matrices<T> matrices{.B = B,
                                .G = G,
                                .N = N,

@@ -46,9 +46,9 @@ class Image {
   }
 
   int64_t size() const { return static_cast<int64_t>(anchor.size()); }
-  const Box<T>& gt_box(int64_t g) const { return batch->gt_boxes[index * batch->G + g]; }
-  const Target<T>& target(int64_t g) const { return batch->targets[index * batch->G + g]; }
-  int64_t label(int64_t g) const { return batch->labels[index * batch->G + g]; }
+  const Box<T>& gt_box(int64_t g) const { return batch->gt_box(index, g); }
+  const Target<T>& target(int64_t g) const { return batch->target(index, g); }
+  int64_t label(int64_t g) const { return batch->label(index, g); }
 
   // The candidates that pay no penalty for ground truth g, ascending.
   std::span<const int32_t> inside_of(int64_t g) const {

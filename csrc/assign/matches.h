@@ -25,7 +25,7 @@ struct ImageMatches {
   template <class T>
   void set(int64_t anchor, int64_t gt, T overlap) const {
     matched_gt[anchor] = gt;
-    matched_iou[anchor] = overlap == overlap ? static_cast<float>(overlap) : 0.0f;
+    matched_iou[anchor] = static_cast<float>(zero_if_nan(overlap));
     ++*num_fg;
   }
 };

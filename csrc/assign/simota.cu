@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kTile, 2) settle(Batch<T> batch,
         const Candidate<T> c = batch.candidates[mine];
         const T overlap = iou(batch.read_gt(b, owner).box, c.box);
         matched_gt[b * batch.N + c.anchor] = owner;
-        matched_iou[b * batch.N + c.anchor] = overlap == overlap ? static_cast<float>(overlap) : 0.0f;
+        matched_iou[b * batch.N + c.anchor] = static_cast<float>(zero_if_nan(overlap));
       }
       count_owned(owner, batch.num_fg + b);
     }
@@ -162,7 +162,7 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes,             
   Matches matches(scene);
   if (matches.is_empty()) return matches.tensors();
   Tensor owners = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Int);
-  dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
+  dispatch_dtype(compute_dtype(pred_boxes), [&]<class T>() {
     const PreparedBatch<T> prepared(device, scene, rule, owners.mutable_data_ptr<int32_t>(),
                                     matches.num_fg.mutable_data_ptr<int64_t>());
     const Batch<T>& batch = prepared.batch;

@@ -20,7 +20,7 @@ void fill_row(const Image<T>& image, Pairs<T>& pairs, int64_t g,
   image.cost_row(pairs, g);
   for (int64_t i = 0; i < n; ++i) {
     cost[image.anchor[i]] = static_cast<double>(pairs.cost[i]) + rule.outside_penalty;
-    overlap[image.anchor[i]] = pairs.overlap[i] == pairs.overlap[i] ? pairs.overlap[i] : T(0);
+    overlap[image.anchor[i]] = zero_if_nan(pairs.overlap[i]);
   }
   for (int32_t i : image.inside_of(g)) cost[image.anchor[i]] = static_cast<double>(pairs.cost[i]);
 }
@@ -61,8 +61,7 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes,                
   const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1, "down");
   const std::initializer_list<int64_t> shape = {pred_boxes.size(0), gt_boxes.size(1), pred_boxes.size(1)};
   Tensor cost = torch::stable::new_empty(pred_boxes, shape, ScalarType::Double);
-  Tensor overlap =
-      torch::stable::new_empty(pred_boxes, shape, is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float);
+  Tensor overlap = torch::stable::new_empty(pred_boxes, shape, compute_dtype(pred_boxes));
   prefer_huge_pages(cost);
   prefer_huge_pages(overlap);
   dispatch_batch(scene, rule, [&](const auto& batch) { fill_matrices(batch, cost, overlap); });

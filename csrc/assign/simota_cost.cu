@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kTile, 2) fill(Batch<T> batch,
         }
         const int64_t out = (b * batch.G + g) * batch.N + anchor;
         cost[out] = pair;
-        overlap[out] = common == common ? common : T(0);
+        overlap[out] = zero_if_nan(common);
       }
       __syncthreads();
     }
@@ -55,7 +55,7 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes,                
   const Scene scene{pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts};
   scene.check();
   const Rule rule = parse_rule(center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, 1, "down");
-  const ScalarType dtype = is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float;
+  const ScalarType dtype = compute_dtype(pred_boxes);
   const int64_t B = pred_boxes.size(0), G = gt_boxes.size(1), N = pred_boxes.size(1);
   Tensor cost = torch::stable::new_empty(pred_boxes, {B, G, N}, ScalarType::Double);
   Tensor overlap = torch::stable::new_empty(pred_boxes, {B, G, N}, dtype);

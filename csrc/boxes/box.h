@@ -17,6 +17,12 @@ struct Box {
   T angle;  // atan2(width, height), set where CIoU needs it
 };
 
+// Whether none of a box's four numbers is NaN.
+template <class T>
+YOLOX_OPS_INLINE bool is_whole(const T& a, const T& b, const T& c, const T& d) {
+  return (a == a) & (b == b) & (c == c) & (d == d);
+}
+
 // a, b, c, d are the box's four numbers in the order that `format` names.
 template <class T>
 YOLOX_OPS_INLINE Box<T> make_box(Format format, T a, T b, T c, T d) {
@@ -36,8 +42,7 @@ YOLOX_OPS_INLINE Box<T> make_box(Format format, T a, T b, T c, T d) {
       box.y2 = b + half_h;
     }
   }
-  const bool whole = (box.x1 == box.x1) & (box.x2 == box.x2) & (box.y1 == box.y1) & (box.y2 == box.y2);
-  box.area = choose(whole, box.area, (box.x1 + box.x2) + (box.y1 + box.y2));
+  box.area = choose(is_whole(box.x1, box.x2, box.y1, box.y2), box.area, (box.x1 + box.x2) + (box.y1 + box.y2));
   return box;
 }
 
@@ -66,6 +71,13 @@ template <class T>
 YOLOX_OPS_INLINE Box<T> empty_hull() {
   constexpr T inf = std::numeric_limits<T>::infinity();
   return {inf, inf, -inf, -inf, T(0), T(0)};
+}
+
+// Whether two boxes have more than an edge in common, by their corners alone. Without branches, so that loops over
+// many boxes become vector code.
+template <class T>
+YOLOX_OPS_INLINE bool meets(const Box<T>& a, const Box<T>& b) {
+  return (a.x1 < b.x2) & (b.x1 < a.x2) & (a.y1 < b.y2) & (b.y1 < a.y2);
 }
 
 // Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box, by its area, NaN. Of

@@ -148,8 +148,8 @@ struct alignas(64) Node {
     uint32_t bits = 0;
 #pragma GCC unroll 1
     for (int64_t i = 0; i < kFan; ++i) {
-      const bool meets = (x1[i] < box.x2) & (box.x1 < x2[i]) & (y1[i] < box.y2) & (box.y1 < y2[i]);
-      bits |= static_cast<uint32_t>(meets) << i;
+      const Box<T> hull{x1[i], y1[i], x2[i], y2[i], T(0), T(0)};
+      bits |= static_cast<uint32_t>(meets(hull, box)) << i;
     }
     return bits;
   }

@@ -40,9 +40,7 @@ YOLOX_OPS_INLINE T sum_largest_overlaps(const Box<T> gt, const BoxView<T> boxes,
     uint32_t meeting = 0;
 #pragma GCC unroll 1
     for (int64_t i = 0; i < kBlock; ++i) {
-      const Box<T> hull = hulls[first + i];
-      const bool meets = (hull.x1 < gt.x2) & (gt.x1 < hull.x2) & (hull.y1 < gt.y2) & (gt.y1 < hull.y2);
-      meeting |= static_cast<uint32_t>(meets) << i;
+      meeting |= static_cast<uint32_t>(meets(hulls[first + i], gt)) << i;
     }
     for (; meeting; meeting &= meeting - 1) {
       const int64_t block = (first + std::countr_zero(meeting)) * kBlock;

@@ -53,6 +53,7 @@ inline void check_integer(const Tensor& t, const char* name) {
 inline bool is_float64(const Tensor& t) { return t.scalar_type() == ScalarType::Double; }
 
 // The dtype that arithmetic runs in: float64 if an input is float64, else float32.
+inline ScalarType compute_dtype(const Tensor& t) { return is_float64(t) ? ScalarType::Double : ScalarType::Float; }
 inline ScalarType compute_dtype(const Tensor& a, const Tensor& b) {
   return is_float64(a) || is_float64(b) ? ScalarType::Double : ScalarType::Float;
 }

@@ -47,6 +47,11 @@ YOLOX_OPS_INLINE T lower(T a, T b) {
   return smaller(a, b);
 }
 
+template <class T>
+YOLOX_OPS_INLINE T zero_if_nan(T x) {
+  return choose(x == x, x, T(0));
+}
+
 // a / b, but 0 where b is 0, as it is for two empty boxes in the same spot.
 template <class T>
 YOLOX_OPS_INLINE T ratio_or_zero(T a, T b) {

@@ -21,11 +21,6 @@ struct Board {
   bool chosen[kWarps];
 };
 
-template <class T>
-__device__ __forceinline__ bool meets(const Box<T>& hull, const Box<T>& box) {
-  return hull.x1 < box.x2 && box.x1 < hull.x2 && hull.y1 < box.y2 && box.y1 < hull.y2;
-}
-
 // A warp of the block, as each of its threads has it. A warp owns the boxes in slots [from, to); a lane reads the
 // board's element of the warp of its number.
 template <class T>

@@ -87,7 +87,7 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                
   if (matches.is_empty()) return matches.tensors();
   Tensor taken = torch::stable::new_empty(pred_boxes, {B}, ScalarType::Int);
   torch::stable::zero_(taken);
-  dispatch_dtype(is_float64(pred_boxes) ? ScalarType::Double : ScalarType::Float, [&]<class T>() {
+  dispatch_dtype(compute_dtype(pred_boxes), [&]<class T>() {
     OtaPairs<T> pairs{read_batch<T>(scene, rule.region), rule, std::min(G, kWideRows)};
     pairs.taken = taken.mutable_data_ptr<int32_t>();
     Workspace work;

@@ -32,7 +32,7 @@ class OtaPairs {
 
   T overlap_of(int64_t g, int64_t anchor) {
     const T* box = batch_->pred_boxes.read_row(index_, anchor, 4, scratch_);
-    return iou(gt_box(g), load_box(box, Format::kCxcywh, Kind::kIou));
+    return iou(batch_->gt_box(index_, g), load_box(box, Format::kCxcywh, Kind::kIou));
   }
 
   // Sets overlaps and costs of pairs: of ground truth gts[i] with anchors[begin[i]] up to anchors[begin[i + 1] - 1].
@@ -51,8 +51,8 @@ class OtaPairs {
       const auto from_first = [first](auto& v) { return v.data() + first; };
       const auto& box = costs.box;
       const CentreView<T> boxes{from_first(box[0]), from_first(box[1]), from_first(box[2]), from_first(box[3])};
-      simd_compute_overlaps(gt_box(gts[i]), boxes, count, from_first(costs.overlap));
-      const int64_t label = batch.labels[index_ * batch.G + gts[i]];
+      simd_compute_overlaps(batch.gt_box(index_, gts[i]), boxes, count, from_first(costs.overlap));
+      const int64_t label = batch.label(index_, gts[i]);
       batch.cls_logits.gather(index_, from_first(anchors), count, label, from_first(costs.logit));
     }
     simd_compute_costs(n, costs.overlap.data(), costs.logit.data(), costs.obj_exp.data(), costs.obj_softplus.data(),
@@ -65,14 +65,11 @@ class OtaPairs {
   Costs<T> costs;                     // of the pairs that were costed last
 
  private:
-  const Box<T>& gt_box(int64_t g) const { return batch_->gt_boxes[index_ * batch_->G + g]; }
-
   void find_inside() {
     inside.clear();
     inside_begin.assign(1, 0);
     for (int64_t g = 0; g < count_gts(); ++g) {
-      const Target<T>& target = batch_->targets[index_ * batch_->G + g];
-      batch_->anchors.each_candidate(target, rule_->region.candidates,
+      batch_->anchors.each_candidate(batch_->target(index_, g), rule_->region.candidates,
                                      [&](int64_t j, bool) { inside.push_back(static_cast<int32_t>(j)); });
       inside_begin.push_back(static_cast<int64_t>(inside.size()));
     }

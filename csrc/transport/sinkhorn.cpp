@@ -64,7 +64,7 @@ Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
                 double epsilon, int64_t iterations, double tolerance) {
   check_transport(cost, supply, demand);
   const SinkhornRule rule = parse_sinkhorn(epsilon, iterations, tolerance);
-  const ScalarType dtype = is_float64(cost) ? ScalarType::Double : ScalarType::Float;
+  const ScalarType dtype = compute_dtype(cost);
   Tensor plan = torch::stable::new_empty(cost, {cost.size(0), cost.size(1), cost.size(2)}, dtype);
   prefer_huge_pages(plan);
   dispatch_dtype(dtype, [&]<class T>() { solve<T>(cost, supply, demand, rule, plan); });

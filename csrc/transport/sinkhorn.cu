@@ -99,7 +99,7 @@ Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
   check_transport(cost, supply, demand);
   const SinkhornRule rule = parse_sinkhorn(epsilon, iterations, tolerance);
   const int64_t B = cost.size(0), M = cost.size(1), N = cost.size(2);
-  const ScalarType dtype = is_float64(cost) ? ScalarType::Double : ScalarType::Float;
+  const ScalarType dtype = compute_dtype(cost);
   Tensor plan = torch::stable::new_empty(cost, {B, M, N}, dtype);
   if (B * M * N == 0) return plan;
   const auto doubles = [&](int64_t n) { return torch::stable::new_empty(cost, {B, n}, ScalarType::Double); };
