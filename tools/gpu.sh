@@ -20,7 +20,6 @@ part() {
   tail -n 12 "$out/$name.log"
 }
 
-# -W default: another torch or Triton may warn of what this one does not, and a lease is short.
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/gpu.txt"
 "$python" -c "import torch; assert torch.cuda.is_available(), 'torch sees no GPU, and every test would be skipped'" || exit 1
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
@@ -28,6 +27,7 @@ export YOLOX_OPS_CUDA_ARCHS=${YOLOX_OPS_CUDA_ARCHS:-$capability}
 
 part build 180 "$python" -m pip install -v --no-build-isolation --no-deps --no-index -e .
 part build-info 60 "$python" -m yolox_ops info
+# -W default: another torch or Triton may warn of what this one does not.
 part test 300 "$python" -m pytest -q -W default -n 4 --dist loadgroup -m cuda --ignore=tests/integrations/test_mmdet.py --junitxml "$out/test.xml"
 # Every allocation on its own, so that a step outside is seen.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
