@@ -41,10 +41,10 @@ class Process:
         # A comparison with NaN is false, so a NaN score drops out here as well.
         self.remaining = {i: score for i, score in enumerate(scores) if score >= score_threshold}
 
-    def best(self) -> int:
+    def find_best(self) -> int:
         return max(self.remaining, key=lambda i: (self.remaining[i], -i))
 
-    def select(self, chosen: int) -> float:
+    def take(self, chosen: int) -> float:
         """Takes the box out, lowers the scores of its rivals and returns its own."""
         score = self.remaining.pop(chosen)
         rivals = [i for i in self.remaining if self.labels[i] == self.labels[chosen]]
@@ -74,6 +74,6 @@ def soft_nms(
     most = len(boxes) if max_detections is None else max_detections
     selected: list[tuple[int, float]] = []
     while process.remaining and len(selected) < most:
-        chosen = process.best()
-        selected.append((chosen, process.select(chosen)))
+        chosen = process.find_best()
+        selected.append((chosen, process.take(chosen)))
     return selected

@@ -26,7 +26,7 @@ def check_selection(found, boxes, scores, labels=None, max_detections=None, **ru
         process, expected = Process(*values, **rule), []
         for i in indices.tolist():
             assert i in process.remaining, f"box {i} was dropped or selected before"
-            best = process.best()
+            best = process.find_best()
             if i != best:
                 mine, other = process.remaining[i], process.remaining[best]
                 assert 0 <= other - mine <= NEAR, f"box {i} of score {mine} came before box {best} of score {other}"
@@ -34,7 +34,7 @@ def check_selection(found, boxes, scores, labels=None, max_detections=None, **ru
                     f"boxes {i} and {best}: undecayed scores are exact"
                 )
                 swaps += 1
-            expected.append((i, process.select(i)))
+            expected.append((i, process.take(i)))
         assert len(indices) == max_detections or not process.remaining
     wanted = torch.tensor([score for _, score in expected], dtype=torch.float64)
     torch.testing.assert_close(decayed.double(), wanted, rtol=NEAR, atol=NEAR)
