@@ -1,6 +1,6 @@
-"""The derivative of a similarity by the numbers of one of its boxes: what csrc/boxes/dual.h makes of box.h, in reverse.
-A variable g_x is the derivative by x. `box` is the one that is differentiated, `other` is not; FIRST says that `box` is
-the first of the two."""
+"""The derivative of a similarity by the numbers of one of its boxes: what csrc/boxes/dual.h makes of csrc/boxes/box.h,
+in reverse. A variable g_x is the derivative by x. `box` is the one that is differentiated, `other` is not; FIRST says
+that `box` is the first of the two."""
 
 import triton
 import triton.language as tl

@@ -28,7 +28,7 @@ def divide(a, b):
 
 @triton.jit
 def ratio_or_zero(a, b):
-    """a / b, but 0 where b is 0, as it is for empty boxes at one place."""
+    """a / b, but 0 where b is 0, as it is for empty boxes in the same spot."""
     return tl.where(b == 0, 0.0, divide(a, b))
 
 

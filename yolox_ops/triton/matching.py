@@ -17,7 +17,7 @@ TILE = 4096 if INTERPRETED else 32
 # Ground truths that a program looks at side by side, for their loads not to wait for each other.
 GTS = tl.constexpr(16)
 
-# What stands in an anchor's place before a ground truth does.
+# What an anchor has instead of a ground truth.
 NOBODY = tl.constexpr(-1)
 SEVERAL = tl.constexpr(-2)
 NO_CANDIDATE = tl.constexpr(-3)
