@@ -133,9 +133,9 @@ def dynamic_k_match(found: list[Tensor], given: dict, options: dict, tame: bool)
     gt = _assigned(found, given, B, N, G)
     if not G:
         return
-    at = gt.clamp(min=0)[:, None]
-    require((cost.double().gather(1, at)[:, 0][gt >= 0] != math.inf).all(), "a pair that may never match")
-    overlap = iou.float().gather(1, at)[:, 0].nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
+    row = gt.clamp(min=0)[:, None]
+    require((cost.double().gather(1, row)[:, 0][gt >= 0] != math.inf).all(), "a pair that may never match")
+    overlap = iou.float().gather(1, row)[:, 0].nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
     require((found[1][gt >= 0] == overlap[gt >= 0]).all(), "matched_iou is not the pair's")
 
 

@@ -67,8 +67,8 @@ class Worker:
     def __init__(self, plan: Plan, index: int, workers: int):
         self.plan, self.index, self.workers = plan, index, workers
         self.table = FORK.RawArray(ctypes.c_int64, len(plan.names) * len(Outcome))
-        self.at = FORK.RawArray(ctypes.c_int64, 2)  # the op's place in plan.names, the call's number
-        self.at[1] = index * FAMILY
+        self.call = FORK.RawArray(ctypes.c_int64, 2)  # the op's index in plan.names, the call's number
+        self.call[1] = index * FAMILY
         self.until = time.monotonic() + plan.seconds
         self.start()
 
@@ -81,20 +81,20 @@ class Worker:
 
     def skip(self) -> Finding:
         """The call being made becomes a finding, and the next one is the next to be made."""
-        op, number = self.at
+        op, number = self.call
         self.advance()
         return Finding(self.plan.names[op], number, "")
 
     def advance(self) -> None:
-        self.at[1] += 1
-        if self.at[1] % FAMILY:
+        self.call[1] += 1
+        if self.call[1] % FAMILY:
             return
-        if self.at[0] + 1 < len(self.plan.names):
-            self.at[0] += 1
-            self.at[1] -= FAMILY
+        if self.call[0] + 1 < len(self.plan.names):
+            self.call[0] += 1
+            self.call[1] -= FAMILY
         else:
-            self.at[0] = 0
-            self.at[1] += (self.workers - 1) * FAMILY
+            self.call[0] = 0
+            self.call[1] += (self.workers - 1) * FAMILY
 
     def findings(self) -> Iterator[Finding]:
         while self.pipe.poll():
@@ -104,7 +104,7 @@ class Worker:
                 return
 
     def hangs(self) -> bool:
-        now, ran = tuple(self.at), self.ran()
+        now, ran = tuple(self.call), self.ran()
         if now != self.last:
             self.last, self.moved, self.spent = now, time.monotonic(), ran
         return time.monotonic() - self.moved > WAIT or ran - self.spent > HANG
@@ -126,8 +126,8 @@ def _work(worker: Worker, pipe: Connection) -> None:
     if plan.huge:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + SPARE, taken + SPARE))
-    while time.monotonic() < worker.until and worker.at[1] < plan.most:
-        op, first = worker.at
+    while time.monotonic() < worker.until and worker.call[1] < plan.most:
+        op, first = worker.call
         name = plan.names[op]
         for number, call in itertools.islice(calls(name, plan.seed, first, plan.huge), FAMILY - first % FAMILY):
             try:

@@ -79,8 +79,8 @@ def test_threads_and_callers_do_not_change_the_answer(threads):
 
 
 def test_how_many_threads(monkeypatch):
-    def allowed(own, openmp):
-        for name, value in (("YOLOX_OPS_NUM_THREADS", own), ("OMP_NUM_THREADS", openmp)):
+    def allowed(ours, openmp):
+        for name, value in (("YOLOX_OPS_NUM_THREADS", ours), ("OMP_NUM_THREADS", openmp)):
             monkeypatch.delenv(name, raising=False)
             if value is not None:
                 monkeypatch.setenv(name, value)

@@ -72,8 +72,8 @@ def cell(x, y, stride, gt_boxes, gt_labels, pred_boxes=None, logits=None):
     """A scene of anchors given one by one, which predict their own surroundings."""
     points, strides = torch.tensor([x, y]).float().T.contiguous(), torch.tensor(stride).float()
     N = len(strides)
-    own = torch.cat([points, strides[:, None].expand(N, 2)], 1)
-    pred_boxes = own if pred_boxes is None else torch.tensor(pred_boxes).float()
+    around = torch.cat([points, strides[:, None].expand(N, 2)], 1)
+    pred_boxes = around if pred_boxes is None else torch.tensor(pred_boxes).float()
     logits = torch.zeros(N, 2) if logits is None else torch.tensor(logits).float()
     labels = torch.tensor([gt_labels])
     return Scene(pred_boxes[None], logits[None], None, points, strides, torch.tensor([gt_boxes]).float(), labels, None)

@@ -155,9 +155,9 @@ def test_border_gt_takes_penalised_anchors(run):
     scene = scene._replace(cls_logits=logits, gt_boxes=boxes, gt_labels=torch.tensor([[0, 1]]))
     result = run(*scene)
     check_against_reference(result, scene)
-    own = simota_cost(*scene).cost[0, 0] < 1e6
-    assert own.sum() == 3
-    assert (result.matched_gt[0] == 0)[~own].sum() > 0
+    inside = simota_cost(*scene).cost[0, 0] < 1e6
+    assert inside.sum() == 3
+    assert (result.matched_gt[0] == 0)[~inside].sum() > 0
 
 
 @each_implementation
@@ -170,10 +170,10 @@ def test_the_penalty_rounds_no_cost(run):
     logits[..., 0] = torch.linspace(0, 0.1, len(scene.strides))
     scene = scene._replace(cls_logits=logits, gt_boxes=boxes, gt_labels=torch.tensor([[0, 1]]))
     cost = simota_cost(*scene).cost[0, 0]
-    own = cost < 1e6
-    wanted = [j for j in cost.argsort().tolist() if cost[j].isfinite() and not own[j]][: 10 - int(own.sum())]
-    taken = (run(*scene).matched_gt[0] == 0) & ~own
-    assert own.sum() == 4 and set(taken.nonzero().flatten().tolist()) <= set(wanted)
+    inside = cost < 1e6
+    wanted = [j for j in cost.argsort().tolist() if cost[j].isfinite() and not inside[j]][: 10 - int(inside.sum())]
+    taken = (run(*scene).matched_gt[0] == 0) & ~inside
+    assert inside.sum() == 4 and set(taken.nonzero().flatten().tolist()) <= set(wanted)
     assert taken.sum() >= 3
     check_against_reference(run(*scene), scene)
 

@@ -42,17 +42,17 @@ def _at_level(library: Path, level: str) -> bytearray:
     """The library with `return choice` in every resolver."""
     image = bytearray(library.read_bytes())
     (headers,), size, count = struct.unpack_from("<Q", image, 32), *struct.unpack_from("<HH", image, 54)
-    loaded = []  # what is loaded of the file: its place there, its address, its size
+    loaded = []  # what is loaded of the file: its offset there, its address, its size
     for i in range(count):
-        kind, _, place, address, _, length = struct.unpack_from("<IIQQQQ", image, headers + i * size)
+        kind, _, offset, address, _, length = struct.unpack_from("<IIQQQQ", image, headers + i * size)
         if kind == 1:
-            loaded.append((place, address, length))
+            loaded.append((offset, address, length))
     choices = _choices(library, level)
     assert choices or OWN == "baseline", f"{library} has no function that is compiled for levels"
     for resolver, choice in choices:
-        (place,) = (place + resolver - start for place, start, length in loaded if 0 <= resolver - start < length)
+        (offset,) = (offset + resolver - start for offset, start, length in loaded if 0 <= resolver - start < length)
         # lea rax, [rip + distance]; ret
-        image[place : place + 8] = b"\x48\x8d\x05" + struct.pack("<i", choice - (resolver + 7)) + b"\xc3"
+        image[offset : offset + 8] = b"\x48\x8d\x05" + struct.pack("<i", choice - (resolver + 7)) + b"\xc3"
     return image
 
 

@@ -30,9 +30,9 @@ def check_repeats(large: Tensor | np.ndarray, small: Tensor | np.ndarray) -> Non
     found, wanted = torch.as_tensor(large), torch.as_tensor(small)
     copies = max(1, AT_ONCE // wanted.numel())
     wanted = repeated(wanted, copies)
-    for at, part in enumerate(found.split(len(wanted))):
+    for number, part in enumerate(found.split(len(wanted))):
         same = part == wanted[: len(part)]
-        assert same.all(), f"rows from {at * len(wanted)}: {(~same).sum()} of {same.numel()} differ"
+        assert same.all(), f"rows from {number * len(wanted)}: {(~same).sum()} of {same.numel()} differ"
 
 
 def check_close(found: Tensor, wanted: Iterable, tolerance: float = 1e-5) -> None:

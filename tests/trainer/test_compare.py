@@ -154,7 +154,9 @@ def test_finished_runs_are_not_repeated(done, tmp_path, monkeypatch):
     assert [(recipe.assigner, recipe.seed) for recipe in trained] == [("simota", 5), ("center", 5)]
     timed = ("ms_per_assignment", "ms_per_step", "share_of_step", "seconds")
     for name in ("assigners.csv", "epochs.csv"):
-        same = [[{k: v for k, v in row.items() if k not in timed} for row in rows(at / name)] for at in (cut, done)]
+        same = [
+            [{k: v for k, v in row.items() if k not in timed} for row in rows(folder / name)] for folder in (cut, done)
+        ]
         assert same[0] == same[1]
 
 

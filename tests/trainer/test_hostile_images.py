@@ -40,8 +40,8 @@ def png(width, height, pixels=b"", bits=8):
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-def with_size(data, at, form, *size):
-    return data[:at] + struct.pack(form, *size) + data[at + struct.calcsize(form) :]
+def with_size(data, offset, form, *size):
+    return data[:offset] + struct.pack(form, *size) + data[offset + struct.calcsize(form) :]
 
 
 JPEG = encoded("JPEG", quality=95)

@@ -113,12 +113,13 @@ def test_drawings_never_overwrite(tmp_path):
         save(tmp_path / folder / name, i)
         for i, (folder, name) in enumerate([("a", "x.png"), ("b", "x.png"), ("b", "x.bmp")])
     ]
-    own = save(tmp_path / "out" / "x_detections.png", 3)
-    before = own.read_bytes()
-    predict(SeesColours(), [*same, own], tmp_path / "out", **OPTIONS)
+    drawing = save(tmp_path / "out" / "x_detections.png", 3)
+    before = drawing.read_bytes()
+    predict(SeesColours(), [*same, drawing], tmp_path / "out", **OPTIONS)
     drawings = [image["drawing"] for image in json.loads((tmp_path / "out" / "detections.json").read_text())["images"]]
     assert drawings == [f"x_detections_{i}.png" for i in (2, 3, 4)] + ["x_detections_detections.png"]
-    assert own.read_bytes() == before and {*drawings, own.name, "detections.json"} == set(os.listdir(tmp_path / "out"))
+    assert drawing.read_bytes() == before
+    assert {*drawings, drawing.name, "detections.json"} == set(os.listdir(tmp_path / "out"))
 
 
 def test_the_results_never_overwrite_an_image(tmp_path):

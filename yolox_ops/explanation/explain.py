@@ -13,7 +13,7 @@ from yolox_ops._check import check_float, check_integer
 from yolox_ops._files import written_whole
 from yolox_ops._missing import needs_extra
 from yolox_ops.assignment import Assignment
-from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, places, text
+from yolox_ops.explanation.table import ExplainedGT, ExplainedImage, tell_losses, text
 from yolox_ops.ops.dynamic_k_match import dynamic_k_match
 from yolox_ops.ops.simota_cost import simota_cost
 from yolox_ops.scene import Scene
@@ -236,5 +236,5 @@ def _reason(gt: ExplainedGT, classes: int, anchor_points: Tensor, strides: Tenso
     elif not gt.k:
         words.append("k is 0, for its IoUs with the predictions are too small")
     if gt.lost:
-        words.append(f"it lost all that it asked for, {places(gt.lost)}")
+        words.append(f"it lost all that it asked for, {tell_losses(gt.lost)}")
     return "; ".join(words)

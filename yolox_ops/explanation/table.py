@@ -84,7 +84,7 @@ def text(images: Sequence[ExplainedImage], levels: Sequence[float]) -> str:
         box = f"{gt.box[2]:.1f} x {gt.box[3]:.1f}"
         iou = f"{gt.mean_iou:.3f}" if gt.positives else "-"
         cells = (gt.image, gt.row, gt.label, box, gt.region, gt.k, gt.positives, *gt.per_level, iou, gt.unasked)
-        rows.append([*map(str, cells), places(gt.lost) or "-"])
+        rows.append([*map(str, cells), tell_losses(gt.lost) or "-"])
     total = [_sums("batch", images)] if len(images) > 1 else []
     return "\n".join([table(rows), KEY, "", *map(str, images), *total, *_doubts(gts)])
 
@@ -99,7 +99,7 @@ def _doubts(gts: Sequence[ExplainedGT]) -> list[str]:
     return doubts
 
 
-def places(lost: Mapping[int, int]) -> str:
+def tell_losses(lost: Mapping[int, int]) -> str:
     """ExplainedGT.lost in words."""
     return ", ".join(f"{n} to " + (f"gt {row}" if row >= 0 else "background") for row, n in lost.items())
 

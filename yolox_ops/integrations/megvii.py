@@ -161,11 +161,11 @@ def _refuse_unknown(head: Any) -> None:
                 head.use_l1 = before
             if len(theirs) != len(ours):
                 raise ValueError(f"{name}.get_losses must return {len(ours)} values, got {len(theirs)}")
-            for term, own, new in zip(("total", "box", "obj", "cls", "l1", "num_fg"), theirs, ours, strict=True):
-                if not abs(float(own) - float(new)) <= 1e-4 * abs(float(own)):
+            for term, wanted, new in zip(("total", "box", "obj", "cls", "l1", "num_fg"), theirs, ours, strict=True):
+                if not abs(float(wanted) - float(new)) <= 1e-4 * abs(float(wanted)):
                     raise ValueError(
-                        f"{name} must have a rule of Megvii's; on a made-up batch its {term} is {float(own):.6g}, and "
-                        f"{float(new):.6g} by the rule {rule_name(head)!r}"
+                        f"{name} must have a rule of Megvii's; on a made-up batch its {term} is {float(wanted):.6g}, "
+                        f"and {float(new):.6g} by the rule {rule_name(head)!r}"
                     )
 
 

@@ -57,8 +57,8 @@ def place_label(box: Corners, size: tuple[int, int], canvas: tuple[int, ...], la
     (width, height), (left, top, _, bottom) = size, box
     left = max(0, min(left, canvas[1] - width))
     tops = [t for t in (top - height, top, bottom, bottom - height) if 0 <= t <= canvas[0] - height] or [0]
-    places = [(left, t, left + width, t + height) for t in tops]
-    return next((place for place in places if not any(_meet(place, other) for other in labels)), places[0])
+    spots = [(left, t, left + width, t + height) for t in tops]
+    return next((spot for spot in spots if not any(_meet(spot, other) for other in labels)), spots[0])
 
 
 def _meet(a: Corners, b: Corners) -> bool:

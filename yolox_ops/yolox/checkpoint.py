@@ -116,28 +116,29 @@ def _settings(path: str | os.PathLike, found: Any, name: str | None, num_classes
 
 
 def _load(path: str | os.PathLike, state: dict[str, Tensor], model: nn.Module, replace_classes: bool) -> list[str]:
-    own = model.state_dict()
-    left = [name for name in own if replace_classes and name in state and _other_classes(name, state[name], own[name])]
+    wanted = model.state_dict()
+    shared = [name for name in wanted if name in state]
+    left = [name for name in shared if replace_classes and _other_classes(name, state[name], wanted[name])]
     misshapen = [
-        f"{name} {list(state[name].shape)} for {list(own[name].shape)}"
-        for name in own
-        if name in state and name not in left and state[name].shape != own[name].shape
+        f"{name} {list(state[name].shape)} for {list(wanted[name].shape)}"
+        for name in shared
+        if name not in left and state[name].shape != wanted[name].shape
     ]
     kinds = [
-        f"{name} {state[name].dtype} for {own[name].dtype}"
-        for name in own
-        if name in state and state[name].is_floating_point() != own[name].is_floating_point()
+        f"{name} {state[name].dtype} for {wanted[name].dtype}"
+        for name in shared
+        if state[name].is_floating_point() != wanted[name].is_floating_point()
     ]
     wrong = {
-        "missing": [name for name in own if name not in state],
-        "unexpected": [name for name in state if name not in own],
+        "missing": [name for name in wanted if name not in state],
+        "unexpected": [name for name in state if name not in wanted],
         "misshapen": misshapen,
         "of another kind": kinds,
     }
     if any(wrong.values()):
         facts = "; ".join(f"{what} {_list(names)}" for what, names in wrong.items() if names)
         raise ValueError(f"{path} must have the names and shapes of the model, got {facts}")
-    model.load_state_dict({**state, **{name: own[name] for name in left}})
+    model.load_state_dict({**state, **{name: wanted[name] for name in left}})
     return left
 
 
@@ -167,7 +168,7 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _other_classes(name: str, value: Tensor, own: Tensor) -> bool:
+def _other_classes(name: str, value: Tensor, wanted: Tensor) -> bool:
     """Whether it is a class layer that differs in the number of classes and in nothing else."""
-    classes = value.dim() == own.dim() and value.shape[:1] != own.shape[:1] and value.shape[1:] == own.shape[1:]
-    return name.startswith("head.cls_preds.") and classes
+    classes = value.shape[:1] != wanted.shape[:1] and value.shape[1:] == wanted.shape[1:]
+    return name.startswith("head.cls_preds.") and value.dim() == wanted.dim() and classes

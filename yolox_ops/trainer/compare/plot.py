@@ -27,12 +27,12 @@ def draw_comparison(folder: Path, results: Sequence[Result]) -> Path:
     FigureCanvasAgg(figure)
     precision, positives, share = figure.subplots(1, 3)
     runs = by_assigner(results)
-    for place, (name, mine) in enumerate(runs.items()):
+    for row, (name, mine) in enumerate(runs.items()):
         color, marker, line = STYLES[name]
         mean = statistics.mean(r.ap for r in mine)
-        precision.hlines(mean, place - 0.3, place + 0.3, color=color, lw=2)
+        precision.hlines(mean, row - 0.3, row + 0.3, color=color, lw=2)
         # Side by side, in the order of the seeds, so that equal ones are seen.
-        across = [place + 0.4 * ((i + 0.5) / len(mine) - 0.5) for i in range(len(mine))]
+        across = [row + 0.4 * ((i + 0.5) / len(mine) - 0.5) for i in range(len(mine))]
         precision.plot(across, [r.ap for r in mine], ls="", marker=marker, color=color, mec="black", mew=0.5)
 
         over_epochs = list(zip(*(r.positives_per_gt for r in mine), strict=True))
@@ -41,9 +41,9 @@ def draw_comparison(folder: Path, results: Sequence[Result]) -> Path:
         positives.fill_between(time, list(map(min, over_epochs)), list(map(max, over_epochs)), color=color, alpha=0.2)
 
         part = 100 * statistics.median(r.share for r in mine)
-        share.barh(place, part, color=color)
+        share.barh(row, part, color=color)
         took = statistics.median(r.assignment_ms for r in mine)
-        share.annotate(f"{part:.2g} %, {took:.2g} ms", (part, place), (4, 0), textcoords="offset points", va="center")
+        share.annotate(f"{part:.2g} %, {took:.2g} ms", (part, row), (4, 0), textcoords="offset points", va="center")
     precision.set(title="AP: each seed, and their mean", xticks=range(len(runs)), xticklabels=runs, xmargin=0.1)
     positives.set(title="positive anchors per ground truth", xlabel="epoch", ylim=(0, None))
     positives.xaxis.get_major_locator().set_params(integer=True)

@@ -53,7 +53,7 @@ def write_tables(folder: Path, results: Sequence[Result], settings: Settings, co
 def cells(runs: Sequence[Result]) -> list[str]:
     """The columns of one assigner."""
     ap = [r.ap for r in runs]
-    first, last = (statistics.mean(r.positives_per_gt[at] for r in runs) for at in (0, -1))
+    first, last = (statistics.mean(r.positives_per_gt[epoch] for r in runs) for epoch in (0, -1))
     return [
         f"{statistics.mean(ap):.3f} ({min(ap):.3f} to {max(ap):.3f})",
         f"{statistics.mean(r.ap50 for r in runs):.3f}",

@@ -18,7 +18,7 @@ from yolox_ops.trainer.data.coco_records import (
     image_fault,
     is_area,
     is_id,
-    place,
+    name_record,
     read_sections,
 )
 from yolox_ops.trainer.data.image import read_image
@@ -215,13 +215,13 @@ class CocoDataset:
         self._bboxes, self._areas = bboxes[order], areas[order]
 
     def _add(self, kind: str, section: str, number: int, record: object, fact: str) -> None:
-        self.report.add(kind, f"{place(section, number, record)}: {fact}")
+        self.report.add(kind, f"{name_record(section, number, record)}: {fact}")
 
     def _meet(self, kind: str, index: int, fact: str, outcome: str) -> None:
         """Something bad in an image that was read: counted once in a process, warned of whenever Python's filters let
         it pass."""
         record = {"id": self.image_ids[index], "file_name": self._file_names[index]}
-        example = f"{place('images', int(self._numbers[index]), record)}: {fact}"
+        example = f"{name_record('images', int(self._numbers[index]), record)}: {fact}"
         if self.on_bad == "refuse":
             raise BadFile(f"{self.path}: {example}")
         if example not in self._met:

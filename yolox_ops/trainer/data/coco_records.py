@@ -57,7 +57,7 @@ def category_ids(path: str, records: list) -> dict[str, int]:
     ids: dict[str, int] = {}
     taken: set[int] = set()
     for number, record in enumerate(records):
-        where = f"{path}: {place('categories', number, record)}"
+        where = f"{path}: {name_record('categories', number, record)}"
         name, category_id = (record.get("name"), record.get("id")) if isinstance(record, dict) else (None, None)
         if not isinstance(name, str) or not is_integer(category_id):
             raise ValueError(f"{where} must be an object with an integer id and a name, got {short_repr(record)}")
@@ -82,7 +82,7 @@ def distinct(class_names: Sequence[str]) -> tuple[str, ...]:
     return tuple(class_names)
 
 
-def place(section: str, number: int, record: object) -> str:
+def name_record(section: str, number: int, record: object) -> str:
     """The record in words: "images[3] (id 7, 'a.jpg')"."""
     facts = []
     if isinstance(record, dict):

@@ -37,7 +37,7 @@ def read_image(path: str | os.PathLike, *, turn: bool = False) -> np.ndarray:
 def _has_end(jpeg: bytes) -> bool:
     """Whether the first scan is followed by an end-of-image marker (ITU-T T.81, B.1.1.2). OpenCV fills what a JPEG
     lacks with grey and tells only the terminal. Headers are stepped over, for one may hold a whole thumbnail."""
-    at = 2
-    while (marker := _MARKER.match(jpeg, at)) and marker[1] != b"\xda":
-        at = marker.end(1) + int.from_bytes(marker[2] or b"\0\2", "big")
-    return jpeg.find(b"\xff\xd9", at) >= 0
+    offset = 2
+    while (marker := _MARKER.match(jpeg, offset)) and marker[1] != b"\xda":
+        offset = marker.end(1) + int.from_bytes(marker[2] or b"\0\2", "big")
+    return jpeg.find(b"\xff\xd9", offset) >= 0

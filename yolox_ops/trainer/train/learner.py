@@ -56,7 +56,7 @@ class Learner:
 
     def step(self, model: nn.Module, batch: Batch, *, lr: float, l1: bool) -> Tensor:
         """Forward, loss, backward and update; the losses, positives and objects of this process, [7], on its device.
-        `model` is the own one, or that in parallel with the other processes'."""
+        `model` is self.model, or its wrapper that runs in parallel with the other processes."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         images = batch.images.to(self.device, non_blocking=True)

@@ -84,19 +84,20 @@ class Log:
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self.place = folder / "tensorboard"
-            if os.path.lexists(self.place) and (self.place.is_symlink() or not self.place.is_dir()):
-                raise BadFile(f"{self.place} must be a folder of this run's, got a link or a file")  # it writes through
-            self.board = SummaryWriter(str(self.place), purge_step=step + 1)
+            self.folder = folder / "tensorboard"
+            # TensorBoard writes through a link.
+            if os.path.lexists(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
+                raise BadFile(f"{self.folder} must be a folder of this run's, got a link or a file")
+            self.board = SummaryWriter(str(self.folder), purge_step=step + 1)
 
     def add(self, table: Table, *row: float) -> None:
         table.add(*row)
         if self.board is not None:
-            with naming(self.place):
+            with naming(self.folder):
                 for name, value in zip(table.columns[1:], row[1:], strict=True):
                     self.board.add_scalar(f"{table.path.stem}/{name}", value, int(row[0]))
 
     def close(self) -> None:
         if self.board is not None:
-            with naming(self.place):
+            with naming(self.folder):
                 self.board.close()
