@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from impls import DTYPES
-from loss_scenes import decode, loss_of, value_and_gradient, with_head
+from loss_inputs import decode, loss_of, value_and_gradient, with_head
 
 from benchmarks.peers.megvii import Megvii
 from python_ref.yolox_loss import yolox_loss as reference

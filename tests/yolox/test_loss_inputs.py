@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from loss_scenes import CLASSES, decode, loss_of, value_and_gradient, with_head
+from loss_inputs import CLASSES, decode, loss_of, value_and_gradient, with_head
 
 from yolox_ops import Assignment, YOLOXLoss, simota, yolox_loss
 

@@ -1,4 +1,4 @@
-"""What a head may give to the loss: the scenes of the tests of yolox_loss, and the loss of one."""
+"""What a head may give to the loss: the inputs of the tests of yolox_loss, and the loss of one."""
 
 import torch
 
@@ -9,7 +9,7 @@ CLASSES = 6
 
 
 def with_head(counts, seed=0, size=128, dtype=torch.float32):
-    """A scene as (head, points, strides, gts, labels, num_gts), where head [B, N, 4 + 1 + C] is what the network gave:
+    """A head's output and its targets as (head, points, strides, gts, labels, num_gts), where head [B, N, 4 + 1 + C] is
     raw box, objectness, classes."""
     pred_boxes, cls_logits, obj_logits, points, strides, *gts = scene(counts, CLASSES, size, seed)
     raw_boxes = undecoded(pred_boxes, points, strides)
