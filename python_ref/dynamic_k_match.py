@@ -18,15 +18,7 @@ def sum_largest(
     return sum(sorted((0.0 if math.isnan(x) else x for x in iou_row), reverse=True)[:topk])
 
 
-def dynamic_k(
-    iou_row: Sequence[float],  # [N]
-    topk: int,
-    k_rounding: str = "down",
-) -> int:
-    return rounded(sum_largest(iou_row, topk), k_rounding)
-
-
-def rounded(total: float, k_rounding: str) -> int:
+def dynamic_k(total: float, k_rounding: str) -> int:
     return max(1, int(total)) if k_rounding == "down" else round(total)  # half to even
 
 
@@ -39,7 +31,7 @@ def cheapest(
     return sorted(able, key=lambda j: preference(cost_row[j], j))[:k]
 
 
-def cheapest_gt(
+def find_cheapest_gt(
     cost: Matrix,  # [G, N]
     j: int,
 ) -> int:
@@ -58,13 +50,13 @@ def dynamic_k_match(
     N = len(cost[0]) if cost else 0
     takers: list[list[int]] = [[] for _ in range(N)]
     for i, row in enumerate(cost):
-        for j in cheapest(row, dynamic_k(iou[i], topk, k_rounding)):
+        for j in cheapest(row, dynamic_k(sum_largest(iou[i], topk), k_rounding)):
             takers[j].append(i)
     matched_gt, matched_iou = [-1] * N, [0.0] * N
     for j, gts in enumerate(takers):
         if not gts:
             continue
-        matched_gt[j] = gts[0] if len(gts) == 1 else cheapest_gt(cost, j)
+        matched_gt[j] = gts[0] if len(gts) == 1 else find_cheapest_gt(cost, j)
         overlap = iou[matched_gt[j]][j]
         matched_iou[j] = 0.0 if math.isnan(overlap) else overlap
     return matched_gt, matched_iou, sum(gt >= 0 for gt in matched_gt)

@@ -4,7 +4,7 @@ next to each other) either answer is accepted, and counted; everything else must
 import itertools
 import math
 
-from python_ref.dynamic_k_match import cheapest, cheapest_gt, dynamic_k_match, preference, rounded
+from python_ref.dynamic_k_match import cheapest, dynamic_k, dynamic_k_match, find_cheapest_gt, preference, sum_largest
 from python_ref.ota import ota_supply, shares
 from python_ref.sinkhorn import sinkhorn
 
@@ -29,8 +29,8 @@ def possible_picks(
     spacing: float = 0.0,
 ) -> tuple[set[int], set[int]]:
     """Anchors that a ground truth must take, and those that it may take."""
-    total = sum(sorted(iou_row, reverse=True)[:topk])
-    ks = {rounded(t, k_rounding) for t in (total - NEAR, total, total + NEAR)}
+    total = sum_largest(iou_row, topk)
+    ks = {dynamic_k(t, k_rounding) for t in (total - NEAR, total, total + NEAR)}
     must, may = None, set()
     for k in ks:
         picks = cheapest(cost_row, k)
@@ -64,7 +64,7 @@ def check_matching(
         may = {i for i, (_, open_) in enumerate(picks) if j in open_}
         allowed = {i for i in may if must <= {i}} | (set() if must else {-1})
         if len(may) > 1:
-            best = cheapest_gt(cost, j)
+            best = find_cheapest_gt(cost, j)
             allowed |= {i for i in range(len(cost)) if near(cost[i][j], cost[best][j], penalty, spacing)} | {best}
         costs = [preference(row[j], i) for i, row in enumerate(cost)]
         assert found in allowed, f"anchor {j} went to {found}, allowed {sorted(allowed)}, costs {costs}"
@@ -96,8 +96,8 @@ def check_transport(
     tolerance: float = 0.0,
 ) -> int:
     """The same of an answer of ota to ota_problem's cost and sums of IoUs, which may lie next to an integer."""
-    choices = [sorted({max(1, int(t - NEAR)), max(1, int(t + NEAR))}) for t in totals]
-    chosen = [max(1, int(t)) for t in totals]
+    choices = [sorted({dynamic_k(t - NEAR, "down"), dynamic_k(t + NEAR, "down")}) for t in totals]
+    chosen = [dynamic_k(t, "down") for t in totals]
     order = sorted(itertools.product(*choices), key=lambda ks: sum(k != c for k, c in zip(ks, chosen, strict=True)))
     for ks in order:
         supply = ota_supply(cost, [float(k) for k in ks])

@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from python_ref.dynamic_k_match import sum_largest
+from python_ref.dynamic_k_match import Matrix, dynamic_k, sum_largest
 from python_ref.pairwise_iou import Box, corners, similarity
 from python_ref.simota_cost import Point, binary_cross_entropy, in_center, log_score
-from python_ref.sinkhorn import Matrix, sinkhorn
+from python_ref.sinkhorn import sinkhorn
 
 PENALTY = 1e6
 LEAST_IOU = 2.0**-23  # float32's epsilon
@@ -73,7 +73,7 @@ def ota_supply(
 ) -> list[float]:
     """[G + 1]: dynamic k of every ground truth that can have mass, and what is left."""
     able = [any(c != math.inf for c in row) for row in cost[:-1]]
-    k = [float(max(1, int(total))) if a else 0.0 for total, a in zip(totals, able, strict=True)]
+    k = [float(dynamic_k(total, "down")) if a else 0.0 for total, a in zip(totals, able, strict=True)]
     return [*k, max(0.0, len(cost[-1]) - sum(k))]
 
 
@@ -95,7 +95,7 @@ def decode(
 
 
 def ota(
-    *scene: Any,
+    *image: Any,
     center_radius: float = 2.5,
     topk: int = 20,
     iou_weight: float = 1.5,
@@ -105,9 +105,9 @@ def ota(
     focal_alpha: float = 0.25,
     focal_gamma: float = 2.0,
 ) -> tuple[list[int], list[float], int]:
-    """The scene is that of ota_problem. matched_gt [N] with -1 for background, matched_iou [N], num_fg."""
+    """The image is that of ota_problem. matched_gt [N] with -1 for background, matched_iou [N], num_fg."""
     rule = (center_radius, topk, iou_weight, focal_alpha, focal_gamma)
-    cost, totals, iou = ota_problem(*(*scene, *rule))
+    cost, totals, iou = ota_problem(*(*image, *rule))
     N = len(cost[-1])
     if N == 0:
         return [], [], 0

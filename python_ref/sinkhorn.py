@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-Matrix = Sequence[Sequence[float]]
+from python_ref.dynamic_k_match import Matrix
 
 TINY = 1e-8  # added to a supply or a demand before its logarithm
 MOST = 2.0**40  # |cost / epsilon| of a pair that has mass

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 from python_ref.pairwise_iou import Box, similarity
-
-Point = Sequence[float]
+from python_ref.simota_cost import Point
 
 
 def binary_cross_entropy(logit: float, target: float) -> float:

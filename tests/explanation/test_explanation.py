@@ -9,7 +9,7 @@ from scenes import golden_scene, random_scene, take_image
 from torch.testing import assert_close
 from wrong_scene import given
 
-from python_ref.dynamic_k_match import cheapest, dynamic_k
+from python_ref.dynamic_k_match import cheapest, dynamic_k, sum_largest
 from python_ref.exactness import possible_picks
 from python_ref.simota_cost import classify_anchor
 from python_ref.simota_cost import simota_cost as reference_cost
@@ -111,7 +111,7 @@ def test_random_scenes_against_the_reference(rule, objectness):
             continue
         cost, iou = reference_cost(*args, **costs)
         for gt, cost_row, iou_row in zip(image.gts, cost, iou, strict=True):
-            asked = set(cheapest(cost_row, dynamic_k(iou_row, topk, k_rounding)))
+            asked = set(cheapest(cost_row, dynamic_k(sum_largest(iou_row, topk), k_rounding)))
             must, may = possible_picks(cost_row, iou_row, topk, rule.get("outside_penalty", 1e6), k_rounding)
             assert len(must) <= gt.k <= len(may)
             doubtful += asked != must
