@@ -95,5 +95,5 @@ def test_rows_whose_pairs_are_not_listed(capacity, monkeypatch):
     sizes = {"ROWS": 1, "ROW_PAIRS": 4, "COLUMNS": 16, "COLUMN_PAIRS": 1, "BLOCK": 16, "TILE": 16}
     for name, size in sizes.items():
         monkeypatch.setattr(module, name, size)
-    monkeypatch.setattr(module, "pairs_of", lambda G, N: capacity)
+    monkeypatch.setattr(module, "count_listed_pairs", lambda G, N: capacity)
     check_equals_cpp(triton_launcher, "ota", *scene, 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)

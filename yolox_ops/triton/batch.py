@@ -86,7 +86,7 @@ def load_overlaps(image, g, j, mask, RULE: tl.constexpr):
     return iou(gt_boxes, load_box(batch.pred_boxes, (b * image.N + j) * 4, mask, "cxcywh", RULE.dtype))
 
 
-def dense_tensors(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def make_dense(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The tensors as a Batch has them. What there is none of no kernel reads, but for the counts, which are then G."""
     num_gts = scene.num_gts
     if num_gts is None:
@@ -103,7 +103,7 @@ def dense_tensors(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor,
     )
 
 
-def arithmetic(
+def choose_arithmetic(
     pred_boxes: Tensor,  # [B, N, 4]
 ) -> dict[str, Any]:
     """The fields `dtype` and `shift` of a rule."""

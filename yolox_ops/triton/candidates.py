@@ -10,11 +10,11 @@ from yolox_ops.triton.batch import (
     NUMBERS,
     Batch,
     Image,
-    arithmetic,
-    dense_tensors,
+    choose_arithmetic,
     load_anchors,
     load_gt,
     load_overlaps,
+    make_dense,
     point_at_logits,
 )
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
@@ -142,13 +142,13 @@ def launch_candidates(
     pred_boxes = scene.pred_boxes
     (B, N, C), G = scene.cls_logits.shape, scene.gt_boxes.shape[1]
     batch = Batch(
-        *dense_tensors(scene),
+        *make_dense(scene),
         scores=pred_boxes.new_empty((B, N, 3), dtype=torch.float64),
         candidates=pred_boxes.new_empty((B, N), dtype=torch.int32),
         candidate_counts=pred_boxes.new_zeros(B, dtype=torch.int32),
     )
     rule = Rule(
-        **arithmetic(pred_boxes),
+        **choose_arithmetic(pred_boxes),
         has_obj=scene.obj_logits is not None,
         candidates=candidates,
         center_radius=center_radius,

@@ -9,11 +9,11 @@ import triton.language as tl
 
 MOST_MASS = 1e12
 MOST_SCALED = tl.constexpr(2.0**40)  # |cost / epsilon| of a pair that has mass; csrc/transport/sinkhorn.h says why
-TINY = 1e-8  # added to a supply or a demand, so that one of 0 has a logarithm
+TINY_MASS = tl.constexpr(1e-8)  # added to a supply or a demand, so that one of 0 has a logarithm
 
 
 @triton.jit
-def over_epsilon(cost, per_epsilon):
+def scale_cost(cost, per_epsilon):
     """cost / epsilon; +inf for a pair that is to have no mass."""
     scaled = cost.to(tl.float64) * per_epsilon
     return tl.where(tl.abs(scaled) <= MOST_SCALED, scaled, float("inf"))

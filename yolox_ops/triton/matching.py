@@ -134,7 +134,7 @@ def next_preferred(
 
 
 @triton.jit
-def claim(owner, g):
+def take_anchor(owner, g):
     """Ground truth g takes an anchor, alone or as one of several."""
     before = tl.atomic_cas(owner, tl.full((), NOBODY, tl.int64), g)
     if before != NOBODY:
@@ -167,7 +167,7 @@ def take_preferred(
         )  # fmt: skip
         k = tl.where(key == NEVER, 0, k - 1)
         if key != NEVER:
-            claim(owner + j, g)
+            take_anchor(owner + j, g)
 
 
 @triton.jit

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from yolox_ops.ops.ota import check
 from yolox_ops.scene import Scene
-from yolox_ops.triton.batch import arithmetic, dense_tensors
+from yolox_ops.triton.batch import choose_arithmetic, make_dense
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE
 from yolox_ops.triton.ota_decode import decode
@@ -23,7 +23,7 @@ ROWS, ROW_PAIRS = 32, 128 if INTERPRETED else 32
 COLUMNS, COLUMN_PAIRS = 2048 if INTERPRETED else 256, 8 if INTERPRETED else 4
 
 
-def pairs_of(G: int, N: int) -> int:
+def count_listed_pairs(G: int, N: int) -> int:
     """How many pairs of an image are listed: those of a region of up to three levels, and eight far rows."""
     return min(G * N, 8 * N + 128 * G)
 
@@ -39,7 +39,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
     if B * G * N == 0:
         return matched_gt, matched_iou, num_fg
-    capacity = pairs_of(G, N)
+    capacity = count_listed_pairs(G, N)
 
     def integers(size: int, value: int = 0) -> Tensor:
         return pred_boxes.new_full((size,), value, dtype=torch.int64)
@@ -49,7 +49,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
 
     sizes = integers(B * G)
     batch = OtaBatch(
-        *dense_tensors(scene),
+        *make_dense(scene),
         row_gt=integers(B * G),
         row_begin=integers(B * G, -1),
         row_size=integers(B * G),
@@ -59,7 +59,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         pair_cost=numbers(B * capacity),
     )
     rule = OtaRule(
-        **arithmetic(pred_boxes),
+        **choose_arithmetic(pred_boxes),
         has_obj=scene.obj_logits is not None,
         center_radius=center_radius,
         iou_weight=iou_weight,

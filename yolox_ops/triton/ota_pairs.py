@@ -13,7 +13,7 @@ from torch import Tensor
 
 from yolox_ops.triton.batch import NUMBERS, Image, load_anchors, load_gt, load_overlaps, point_at_logits
 from yolox_ops.triton.candidates import classify_anchor
-from yolox_ops.triton.log_sum import over_epsilon
+from yolox_ops.triton.log_sum import scale_cost
 from yolox_ops.triton.numeric import exp_scaled, log_scaled
 from yolox_ops.triton.scores import entropies, softplus_of_minus
 
@@ -81,7 +81,7 @@ def load_pairs(image, g, far, j, RULE: tl.constexpr):
         focal = focal_difference(image, label, j, mask, RULE)
         overlap = load_overlaps(image, g, j, mask, RULE)
         cost = focal - log_scaled(tl.where(overlap < LEAST_IOU, LEAST_IOU, overlap), 0) * RULE.iou_weight
-        scaled = tl.where(mask, over_epsilon(cost, RULE.per_epsilon), float("inf"))
+        scaled = tl.where(mask, scale_cost(cost, RULE.per_epsilon), float("inf"))
     return mask, scaled
 
 

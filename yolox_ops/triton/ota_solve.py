@@ -8,12 +8,11 @@ import triton
 import triton.language as tl
 
 from yolox_ops.triton.batch import NUMBERS, Image
-from yolox_ops.triton.log_sum import TINY, add_terms, potential, unsettled
+from yolox_ops.triton.log_sum import TINY_MASS, add_terms, potential, unsettled
 from yolox_ops.triton.ota_pairs import load_pairs
 from yolox_ops.triton.ota_plan import add_lists, count_rows, list_columns
 
-TINY_MASS = tl.constexpr(TINY)
-LOG_DEMAND = tl.constexpr(math.log1p(TINY))  # of an anchor
+LOG_DEMAND = tl.constexpr(math.log1p(TINY_MASS.value))  # of an anchor
 
 
 @triton.jit

@@ -9,8 +9,8 @@ from torch import Tensor
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.sinkhorn import check
 from yolox_ops.triton.launch import INTERPRETED, blocks, launch
-from yolox_ops.triton.log_sum import MOST_MASS, TINY
-from yolox_ops.triton.sinkhorn_kernels import fill_plan, solve, update_potentials
+from yolox_ops.triton.log_sum import MOST_MASS, TINY_MASS
+from yolox_ops.triton.sinkhorn_kernels import solve, update_potentials, write_plan
 
 # A program sets the potentials of so many rows or columns, and sees so many of the other side in one step.
 ROWS_SET, COLUMNS_SEEN = (64, 256) if INTERPRETED else (4, 256)
@@ -25,7 +25,7 @@ def log_masses(
 ) -> Tensor:
     """Of supplies or demands; a number that is none, which the CPU kernels refuse, counts 0."""
     masses = masses.double()
-    return torch.where((masses >= 0) & (masses <= MOST_MASS), masses, 0.0).add(TINY).log()
+    return torch.where((masses >= 0) & (masses <= MOST_MASS), masses, 0.0).add(TINY_MASS.value).log()
 
 
 def sinkhorn(
@@ -63,5 +63,5 @@ def sinkhorn(
         launch(update_potentials, blocks(B * M, ROWS_SET), *rows, *numbers, **for_rows)
     tiles = B * blocks(M, ROWS_SET) * blocks(N, COLUMNS_SEEN)
     matrix = (cost, *cost.stride(), M, N)
-    launch(fill_plan, tiles, plan, x, y, *matrix, 1 / epsilon, T=T, ROWS=ROWS_SET, COLUMNS=COLUMNS_SEEN)
+    launch(write_plan, tiles, plan, x, y, *matrix, 1 / epsilon, T=T, ROWS=ROWS_SET, COLUMNS=COLUMNS_SEEN)
     return plan

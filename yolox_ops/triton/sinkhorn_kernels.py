@@ -3,12 +3,12 @@
 import triton
 import triton.language as tl
 
-from yolox_ops.triton.log_sum import add_terms, over_epsilon, potential, unsettled
+from yolox_ops.triton.log_sum import add_terms, potential, scale_cost, unsettled
 
 
 @triton.jit
 def load_scaled(cost, mask, per_epsilon):
-    return over_epsilon(tl.load(cost, mask, float("inf")), per_epsilon)
+    return scale_cost(tl.load(cost, mask, float("inf")), per_epsilon)
 
 
 @triton.jit(
@@ -124,7 +124,7 @@ def update_potentials(
 
 
 @triton.jit(do_not_specialize=["cost_image_stride", "cost_row_stride", "cost_column_stride", "M", "N"])
-def fill_plan(
+def write_plan(
     plan,  # [B, M, N]
     x,  # [B, M]
     y,  # [B, N]

@@ -9,10 +9,10 @@ from yolox_ops.triton.numeric import exp_scaled
 
 
 @triton.jit
-def find_leader(score, position, NOBODY):
-    """The largest score and the first position that has it, NOBODY if all are gone."""
+def find_leader(score, position, nobody):
+    """The largest score and the first position that has it, `nobody` if all are gone."""
     top = tl.max(tl.where(score == score, score, float("-inf")), 0)
-    return top + 0.0, tl.min(tl.where(score == top, position, NOBODY), 0)  # -0 becomes 0
+    return top + 0.0, tl.min(tl.where(score == top, position, nobody), 0)  # -0 becomes 0
 
 
 @triton.jit
