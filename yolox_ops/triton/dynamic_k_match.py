@@ -24,7 +24,7 @@ from yolox_ops.triton.matching import (
 NUMBERS = [
     *("cost_image_stride", "cost_row_stride", "cost_column_stride"),
     *("iou_image_stride", "iou_row_stride", "iou_column_stride"),
-    *("G", "N", "topk"),
+    *("G", "N"),
 ]
 
 
@@ -59,7 +59,7 @@ def read_costs(image, g, j, mask, RULE: tl.constexpr):
     return tl.where(mask, cost.to(tl.float64), float("inf"))
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=[*NUMBERS, "topk"])
 def take_anchors(
     matched_gt,  # [B, N], NOBODY before
     cost,  # [B, G, N]
@@ -102,7 +102,6 @@ def settle_anchors(
     num_gts,  # [B]
     G,
     N,
-    topk,
     matched_iou,  # [B, N]
     num_fg,  # [B]
     TILE: tl.constexpr,
@@ -131,7 +130,7 @@ def dynamic_k_match(
     matched_gt = cost.new_full((B, N), NOBODY.value, dtype=torch.int64)
     matched_iou = cost.new_empty((B, N), dtype=torch.float32)
     num_fg = cost.new_zeros(B, dtype=torch.int64)
-    args = (matched_gt, cost, *cost.stride(), iou, *iou.stride(), counts, G, N, min(topk, N))
-    launch(take_anchors, B * G, *args, K_ROUNDING=k_rounding, BLOCK=BLOCK)
+    args = (matched_gt, cost, *cost.stride(), iou, *iou.stride(), counts, G, N)
+    launch(take_anchors, B * G, *args, min(topk, N), K_ROUNDING=k_rounding, BLOCK=BLOCK)
     launch(settle_anchors, B * blocks(N, TILE), *args, matched_iou, num_fg, TILE=TILE)
     return matched_gt, matched_iou, num_fg
