@@ -18,7 +18,13 @@ def check_dynamic_k(topk: int, k_rounding: str) -> None:
     check_choice("k_rounding", k_rounding, ("down", "nearest"))
 
 
-def check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> None:
+def check(
+    cost: Tensor,  # [B, G, N]
+    iou: Tensor,  # [B, G, N]
+    num_gts: Tensor | None,  # [B]
+    topk: int,
+    k_rounding: str,
+) -> None:
     """The arguments of the bare op."""
     check_float("cost", cost)
     check_shape("cost", cost, "[B, G, N]", (None, None, None))
@@ -32,7 +38,13 @@ def check(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_roundi
 
 
 @torch.library.register_fake("yolox_ops::dynamic_k_match")
-def _(cost: Tensor, iou: Tensor, num_gts: Tensor | None, topk: int, k_rounding: str) -> tuple[Tensor, Tensor, Tensor]:
+def _(
+    cost: Tensor,  # [B, G, N]
+    iou: Tensor,  # [B, G, N]
+    num_gts: Tensor | None,  # [B]
+    topk: int,
+    k_rounding: str,
+) -> tuple[Tensor, Tensor, Tensor]:
     check(cost, iou, num_gts, topk, k_rounding)
     images, _, anchors = cost.shape
     return (

@@ -17,7 +17,12 @@ torch.library.define(
 )
 
 
-def _check_boxes(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+def _check_boxes(
+    boxes1: Tensor,  # [..., M, 4]
+    boxes2: Tensor,  # [..., N, 4]
+    fmt: str,
+    kind: str,
+) -> None:
     """Sets of boxes in any batch dimensions, as the public function takes them."""
     for name, boxes, words in (("boxes1", boxes1, "[..., M, 4]"), ("boxes2", boxes2, "[..., N, 4]")):
         check_float(name, boxes)
@@ -28,28 +33,50 @@ def _check_boxes(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
     check_choice("kind", kind, KINDS)
 
 
-def check(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+def check(
+    boxes1: Tensor,  # [B, M, 4]
+    boxes2: Tensor,  # [B, N, 4]
+    fmt: str,
+    kind: str,
+) -> None:
     """The arguments of the bare op."""
     _check_boxes(boxes1, boxes2, fmt, kind)
     check_shape("boxes1", boxes1, "[B, M, 4]", (None, None, 4))
     check_shape("boxes2", boxes2, "[B, N, 4]", (boxes1.shape[0], None, 4))
 
 
-def check_backward(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> None:
+def check_backward(
+    grad: Tensor,  # [B, M, N]
+    boxes1: Tensor,  # [B, M, 4]
+    boxes2: Tensor,  # [B, N, 4]
+    fmt: str,
+    kind: str,
+) -> None:
     """Those of its gradient."""
     check(boxes1, boxes2, fmt, kind)
     check_shape("grad", grad, "[B, M, N]", (boxes1.shape[0], boxes1.shape[1], boxes2.shape[1]))
 
 
 @torch.library.register_fake("yolox_ops::pairwise_iou")
-def _(boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> Tensor:
+def _(
+    boxes1: Tensor,  # [B, M, 4]
+    boxes2: Tensor,  # [B, N, 4]
+    fmt: str,
+    kind: str,
+) -> Tensor:
     check(boxes1, boxes2, fmt, kind)
     shape = (boxes1.shape[0], boxes1.shape[1], boxes2.shape[1])
     return boxes1.new_empty(shape, dtype=wide_dtype(boxes1, boxes2))
 
 
 @torch.library.register_fake("yolox_ops::pairwise_iou_backward")
-def _(grad: Tensor, boxes1: Tensor, boxes2: Tensor, fmt: str, kind: str) -> tuple[Tensor, Tensor]:
+def _(
+    grad: Tensor,  # [B, M, N]
+    boxes1: Tensor,  # [B, M, 4]
+    boxes2: Tensor,  # [B, N, 4]
+    fmt: str,
+    kind: str,
+) -> tuple[Tensor, Tensor]:
     check_backward(grad, boxes1, boxes2, fmt, kind)
     return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
 

@@ -18,7 +18,14 @@ def check_iteration(epsilon: float, iterations: int, tolerance: float) -> None:
     check_at_least("tolerance", tolerance, 0)
 
 
-def check(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> None:
+def check(
+    cost: Tensor,  # [B, M, N]
+    supply: Tensor,  # [B, M]
+    demand: Tensor,  # [B, N]
+    epsilon: float,
+    iterations: int,
+    tolerance: float,
+) -> None:
     """The arguments of the bare op."""
     check_float("cost", cost)
     check_shape("cost", cost, "[B, M, N]", (None, None, None))
@@ -32,7 +39,14 @@ def check(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iteratio
 
 
 @torch.library.register_fake("yolox_ops::sinkhorn")
-def _(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float, iterations: int, tolerance: float) -> Tensor:
+def _(
+    cost: Tensor,  # [B, M, N]
+    supply: Tensor,  # [B, M]
+    demand: Tensor,  # [B, N]
+    epsilon: float,
+    iterations: int,
+    tolerance: float,
+) -> Tensor:
     check(cost, supply, demand, epsilon, iterations, tolerance)
     return cost.new_empty(cost.shape, dtype=wide_dtype(cost))
 

@@ -25,9 +25,9 @@ class SoftNMS(NamedTuple):
 
 def _check_detections(
     words: str,
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor | None,
+    boxes: Tensor,  # [N, 4] or [B, N, 4]
+    scores: Tensor,  # [N] or [B, N]
+    labels: Tensor | None,  # as scores
     method: str,
     sigma: float,
     iou_threshold: float,
@@ -47,9 +47,9 @@ def _check_detections(
 
 
 def check(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor | None,
+    boxes: Tensor,  # [B, N, 4]
+    scores: Tensor,  # [B, N]
+    labels: Tensor | None,  # [B, N]
     method: str,
     sigma: float,
     iou_threshold: float,
@@ -64,9 +64,9 @@ def check(
 
 @torch.library.register_fake("yolox_ops::soft_nms")
 def _(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor | None,
+    boxes: Tensor,  # [B, N, 4]
+    scores: Tensor,  # [B, N]
+    labels: Tensor | None,  # [B, N]
     method: str,
     sigma: float,
     iou_threshold: float,
