@@ -33,7 +33,12 @@ def ratio_or_zero(a, b):
 
 
 @triton.jit
-def load_numbers(ptr, offsets, mask, T: tl.constexpr):
+def load_numbers(
+    ptr,  # [..., 4]
+    offsets,
+    mask,
+    T: tl.constexpr,
+):
     """The four numbers from ptr + offsets on, in the dtype T of the arithmetic; 0 where masked out."""
     a = tl.load(ptr + offsets, mask, 0.0).to(T)
     b = tl.load(ptr + offsets + 1, mask, 0.0).to(T)
@@ -43,7 +48,12 @@ def load_numbers(ptr, offsets, mask, T: tl.constexpr):
 
 
 @triton.jit
-def store_numbers(ptr, offsets, mask, numbers):
+def store_numbers(
+    ptr,  # [..., 4]
+    offsets,
+    mask,
+    numbers,
+):
     a, b, c, d = numbers
     tl.store(ptr + offsets, a, mask)
     tl.store(ptr + offsets + 1, b, mask)
@@ -75,7 +85,13 @@ def make_box(numbers, FMT: tl.constexpr):
 
 
 @triton.jit
-def load_box(ptr, offsets, mask, FMT: tl.constexpr, T: tl.constexpr):
+def load_box(
+    ptr,  # [..., 4]
+    offsets,
+    mask,
+    FMT: tl.constexpr,
+    T: tl.constexpr,
+):
     return make_box(load_numbers(ptr, offsets, mask, T), FMT)
 
 
@@ -134,7 +150,12 @@ def similarity(a, b, turn, KIND: tl.constexpr):
 
 
 @triton.jit
-def load_angle(ptr, offsets, mask, KIND: tl.constexpr):
+def load_angle(
+    ptr,  # [...]
+    offsets,
+    mask,
+    KIND: tl.constexpr,
+):
     if KIND == "ciou":
         return tl.load(ptr + offsets, mask, 0.0)
     else:

@@ -134,7 +134,10 @@ def next_preferred(
 
 
 @triton.jit
-def take_anchor(owner, g):
+def take_anchor(
+    owner,  # of the anchor
+    g,
+):
     """Ground truth g takes an anchor, alone or as one of several."""
     before = tl.atomic_cas(owner, tl.full((), NOBODY, tl.int64), g)
     if before != NOBODY:

@@ -7,7 +7,11 @@ from yolox_ops.triton.log_sum import add_terms, potential, scale_cost, unsettled
 
 
 @triton.jit
-def load_scaled(cost, mask, per_epsilon):
+def load_scaled(
+    cost,  # of the pairs
+    mask,
+    per_epsilon,
+):
     return scale_cost(tl.load(cost, mask, float("inf")), per_epsilon)
 
 
