@@ -54,14 +54,14 @@ class SuperGradients:
 
     def __init__(
         self,
-        pred_boxes: Tensor,
-        cls_logits: Tensor,
-        obj_logits: Tensor,
-        anchor_points: Tensor,
-        strides: Tensor,
-        gt_boxes: Tensor,
-        gt_labels: Tensor,
-        num_gts: Tensor,
+        pred_boxes: Tensor,  # [B, N, 4]
+        cls_logits: Tensor,  # [B, N, C]
+        obj_logits: Tensor,  # [B, N]
+        anchor_points: Tensor,  # [N, 2]
+        strides: Tensor,  # [N]
+        gt_boxes: Tensor,  # [B, G, 4]
+        gt_labels: Tensor,  # [B, G]
+        num_gts: Tensor,  # [B]
     ) -> None:
         self.loss = import_fast_loss()(strides=strides.unique().tolist(), num_classes=cls_logits.shape[-1])
         x, y = (anchor_points / strides[:, None] - 0.5).unbind(-1)
@@ -91,14 +91,14 @@ class TaskAligned:
 
     def __init__(
         self,
-        pred_boxes: Tensor,
-        cls_logits: Tensor,
-        obj_logits: Tensor,
-        anchor_points: Tensor,
-        strides: Tensor,
-        gt_boxes: Tensor,
-        gt_labels: Tensor,
-        num_gts: Tensor,
+        pred_boxes: Tensor,  # [B, N, 4]
+        cls_logits: Tensor,  # [B, N, C]
+        obj_logits: Tensor,  # [B, N]
+        anchor_points: Tensor,  # [N, 2]
+        strides: Tensor,  # [N]
+        gt_boxes: Tensor,  # [B, G, 4]
+        gt_labels: Tensor,  # [B, G]
+        num_gts: Tensor,  # [B]
     ) -> None:
         # It writes settings when it is imported, and asks whether there is a network unless told that there is none.
         os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp())

@@ -12,28 +12,43 @@ from benchmarks.peers.torchvision_ops import import_torchvision
 Run = Callable[[], Tensor | np.ndarray]
 
 
-def torchvision_iou(one: Tensor, other: Tensor) -> Run:
+def torchvision_iou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [M, 4]
+) -> Run:
     ops = import_torchvision().ops
     return lambda: ops.box_iou(one, other)
 
 
-def torchvision_giou(one: Tensor, other: Tensor) -> Run:
+def torchvision_giou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [M, 4]
+) -> Run:
     ops = import_torchvision().ops
     return lambda: ops.generalized_box_iou(one, other)
 
 
-def torchvision_ciou(one: Tensor, other: Tensor) -> Run:
+def torchvision_ciou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [M, 4]
+) -> Run:
     ops = import_torchvision().ops
     return lambda: ops.complete_box_iou(one, other)
 
 
-def torchvision_aligned_ciou(one: Tensor, other: Tensor) -> Run:
+def torchvision_aligned_ciou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [N, 4]
+) -> Run:
     """1 - CIoU of the pairs [N], in torchvision's words complete_box_iou_loss."""
     ops = import_torchvision().ops
     return lambda: ops.complete_box_iou_loss(one, other)
 
 
-def mmdet_iou(one: Tensor, other: Tensor) -> Run:
+def mmdet_iou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [M, 4]
+) -> Run:
     from benchmarks.peers.mmdet import old_spellings  # which imports mmdet
 
     with old_spellings():
@@ -41,7 +56,10 @@ def mmdet_iou(one: Tensor, other: Tensor) -> Run:
     return lambda: bbox_overlaps(one, other)
 
 
-def powerboxes_iou(one: Tensor, other: Tensor) -> Run:
+def powerboxes_iou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [M, 4]
+) -> Run:
     """1 - IoU, float64, on all cores."""
     import powerboxes
 
@@ -49,7 +67,10 @@ def powerboxes_iou(one: Tensor, other: Tensor) -> Run:
     return lambda: powerboxes.parallel_iou_distance(*arrays)
 
 
-def pycocotools_iou(one: Tensor, other: Tensor) -> Run:
+def pycocotools_iou(
+    one: Tensor,  # [N, 4]
+    other: Tensor,  # [M, 4]
+) -> Run:
     """float64, of boxes as corner and size."""
     import pycocotools.mask
 

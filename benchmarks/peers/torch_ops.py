@@ -23,7 +23,11 @@ def square_levels(anchors: int) -> Levels:
 
 
 def cells_around(
-    gt_boxes: Tensor, real: Tensor, anchor_points: Tensor, strides: Tensor, levels: Levels
+    gt_boxes: Tensor,  # [B, G, 4]
+    real: Tensor,  # [B, G]
+    anchor_points: Tensor,  # [N, 2]
+    strides: Tensor,  # [N]
+    levels: Levels,
 ) -> tuple[Tensor, Tensor]:
     """The anchors around each object, [B, G, 9 per level] in ascending order, and which of them are in its region."""
     step = torch.arange(-1, 2, device=gt_boxes.device)
@@ -42,7 +46,9 @@ def cells_around(
     return anchor, torch.cat(inside, 2) & near & real[..., None]
 
 
-def planes(boxes: Tensor) -> tuple[Tensor, ...]:
+def planes(
+    boxes: Tensor,  # [..., 4]
+) -> tuple[Tensor, ...]:
     """Centre x, centre y, width, height of boxes [..., 4], each [...] and dense."""
     return torch.stack(boxes.unbind(-1)).unbind(0)
 
@@ -56,28 +62,35 @@ def iou(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     return shared / (w * h + w2 * h2 - shared)
 
 
-def rows(values: Tensor, index: Tensor) -> Tensor:
+def rows(
+    values: Tensor,  # [B, N, D]
+    index: Tensor,  # [B, ...]
+) -> Tensor:
     """[B, ..., D], the rows of values [B, N, D] that index [B, ...] names."""
     B, N, _ = values.shape
     image = torch.arange(B, device=index.device)[:, None] * N
     return values.flatten(0, 1).index_select(0, (index.flatten(1) + image).flatten()).unflatten(0, index.shape)
 
 
-def pair_cost(background: Tensor, p: Tensor, overlap: Tensor) -> Tensor:
-    """Of an object and an anchor whose score for the object's class is p."""
+def pair_cost(
+    background: Tensor,  # [B, 1 or G, K]
+    p: Tensor,  # [B, G, K]
+    overlap: Tensor,  # [B, G, K]
+) -> Tensor:
+    """[B, G, K], of an object and an anchor whose score for the object's class is p."""
     classes = background + torch.log1p(-p).clamp(min=-100) - p.log().clamp(min=-100)
     return classes - 3 * torch.log(overlap + 1e-8)
 
 
 def simota_torch(
-    pred_boxes: Tensor,
-    cls_logits: Tensor,
-    obj_logits: Tensor,
-    anchor_points: Tensor,
-    strides: Tensor,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    num_gts: Tensor,
+    pred_boxes: Tensor,  # [B, N, 4]
+    cls_logits: Tensor,  # [B, N, C]
+    obj_logits: Tensor,  # [B, N]
+    anchor_points: Tensor,  # [N, 2]
+    strides: Tensor,  # [N]
+    gt_boxes: Tensor,  # [B, G, 4]
+    gt_labels: Tensor,  # [B, G]
+    num_gts: Tensor,  # [B]
     levels: Levels | None = None,
 ) -> Assignment:
     """The positional arguments of yolox_ops.simota, and its rule without options. `levels` is for images that are not
@@ -116,7 +129,11 @@ def simota_torch(
     # Objects with fewer anchors of their own than k, which lie at the border, take others' candidates.
     missing = (k - inside.sum(2)) * real
 
-    def beyond(p: Tensor, background: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
+    def beyond(
+        p: Tensor,  # [B, K, C]
+        background: Tensor,  # [B, K]
+        overlap: Tensor,  # [B, G, K]
+    ) -> tuple[Tensor, Tensor]:
         label_p = p.gather(2, gt_labels[:, None].expand(-1, p.shape[1], -1)).transpose(1, 2)
         reach = RADIUS * strides[column][:, None, :, None]
         point, centre = anchor_points[column][:, None], gt_boxes[:, :, None, :2]
@@ -125,7 +142,11 @@ def simota_torch(
         taken = (torch.arange(TOPK, device=p.device) < missing[..., None]) & (found.values < torch.inf)
         return column[:, None].expand(-1, G, -1).gather(2, found.indices), taken
 
-    def none(p: Tensor, background: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
+    def none(
+        p: Tensor,  # [B, K, C]
+        background: Tensor,  # [B, K]
+        overlap: Tensor,  # [B, G, K]
+    ) -> tuple[Tensor, Tensor]:
         nothing = torch.zeros(B, G, TOPK, device=p.device, dtype=torch.int64)
         return nothing, nothing > 0
 

@@ -12,7 +12,13 @@ from benchmarks.scenes import scene
 from yolox_ops import Assignment, pairwise_iou
 
 
-def megvii_sinkhorn(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float = 0.1, iterations: int = 50) -> Tensor:
+def megvii_sinkhorn(
+    cost: Tensor,  # [..., M, N]
+    supply: Tensor,  # [..., M]
+    demand: Tensor,  # [..., N]
+    epsilon: float = 0.1,
+    iterations: int = 50,
+) -> Tensor:
     """[..., M, N], in the dtype of cost; columns first, 1e-8 beside every mass."""
     u, v = torch.ones_like(supply), torch.ones_like(demand)
     log_supply, log_demand = torch.log(supply + 1e-8), torch.log(demand + 1e-8)
@@ -26,7 +32,12 @@ def megvii_sinkhorn(cost: Tensor, supply: Tensor, demand: Tensor, epsilon: float
     return torch.exp(exponent())
 
 
-def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(
+    logits: Tensor,  # [N, C]
+    target: Tensor,  # [N, C]
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Tensor:
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     p = logits.sigmoid()
     missed = torch.where(target > 0, 1 - p, p)
@@ -73,19 +84,21 @@ def megvii_ota_problems(images: int, objects: int = 50, size: int = 640) -> tupl
     return cost, supply, torch.ones(images, cost.shape[2])
 
 
-def share(plan: Tensor) -> Tensor:
+def share(
+    plan: Tensor,  # [M, N]
+) -> Tensor:
     """[M, N], each row divided by its largest element."""
     return plan / plan.amax(1, keepdim=True)
 
 
 def megvii_ota(
-    pred_boxes: Tensor,
-    cls_logits: Tensor,
-    anchor_points: Tensor,
-    strides: Tensor,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    num_gts: Tensor,
+    pred_boxes: Tensor,  # [B, N, 4]
+    cls_logits: Tensor,  # [B, N, C]
+    anchor_points: Tensor,  # [N, 2]
+    strides: Tensor,  # [N]
+    gt_boxes: Tensor,  # [B, G, 4]
+    gt_labels: Tensor,  # [B, G]
+    num_gts: Tensor,  # [B]
     iterations: int = 50,
 ) -> Assignment:
     """The arguments of yolox_ops.ota."""
@@ -103,7 +116,13 @@ def megvii_ota(
     return Assignment(matched_gt, matched_iou, (matched_gt >= 0).sum(1))
 
 
-def pot_sinkhorn(cost: Any, supply: Any, demand: Any, epsilon: float = 0.1, iterations: int = 50) -> Any:
+def pot_sinkhorn(
+    cost: Any,  # [M, N]
+    supply: Any,  # [M]
+    demand: Any,  # [N]
+    epsilon: float = 0.1,
+    iterations: int = 50,
+) -> Any:
     """The plan of one problem [M, N] by POT, of NumPy arrays or of tensors, without its test for convergence."""
     import ot
 
@@ -112,7 +131,11 @@ def pot_sinkhorn(cost: Any, supply: Any, demand: Any, epsilon: float = 0.1, iter
     )
 
 
-def pot_exact(cost: Tensor, supply: Tensor, demand: Tensor) -> Tensor:
+def pot_exact(
+    cost: Tensor,  # [M, N]
+    supply: Tensor,  # [M]
+    demand: Tensor,  # [N]
+) -> Tensor:
     """The transport of least cost [M, N], by POT's network simplex; float64."""
     import ot
 
