@@ -19,7 +19,7 @@ struct Box {
 
 // Whether none of a box's four numbers is NaN.
 template <class T>
-YOLOX_OPS_INLINE bool is_whole(const T& a, const T& b, const T& c, const T& d) {
+YOLOX_OPS_INLINE bool is_whole(T a, T b, T c, T d) {
   return (a == a) & (b == b) & (c == c) & (d == d);
 }
 
