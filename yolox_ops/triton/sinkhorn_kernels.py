@@ -118,8 +118,8 @@ def update_potentials(
     b = side // M
     there = (tl.load(missed + b, side < size, -1) >= t) | ((tolerance == 0.0) & (side < size))
     if tl.max(there.to(tl.int32), 0) > 0:
-        cost += b * cost_image_stride + (side - b * M) * cost_side_stride
-        top, total = add_others(others + b * N, cost, cost_other_stride, N, there, per_epsilon, AXIS, T, SET, SEEN)
+        costs = cost + b * cost_image_stride + (side - b * M) * cost_side_stride
+        top, total = add_others(others + b * N, costs, cost_other_stride, N, there, per_epsilon, AXIS, T, SET, SEEN)
         new = potential(tl.load(log_masses + side, there, 0.0), top, total)
         if (AXIS == 1) & (tolerance > 0.0):
             missing = unsettled(tl.load(potentials + side, there, 0.0), new, top, tolerance) | (t == 0)
