@@ -71,7 +71,9 @@ def main(folder: str) -> int:
         environment = {
             "LD_PRELOAD": f"{sanitizer.stdout.strip()} {library}",
             "TSAN_OPTIONS": "ignore_noninstrumented_modules=1 exitcode=66",
-            "PYTHONPATH": os.pathsep.join([str(Path(folder).resolve()), str(TESTS.parent), str(TESTS / "support")]),
+            "PYTHONPATH": os.pathsep.join(
+                map(str, [Path(folder).resolve(), TESTS.parent, TESTS / "support", TESTS / "programs"])
+            ),
             "YOLOX_OPS_NUM_THREADS": str(THREADS),
         }
         # Without addresses drawn at random, among which there may be none left for the sanitizer.
