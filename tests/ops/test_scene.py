@@ -143,7 +143,7 @@ def test_check_accepts():
         ({"num_gts": GOOD.num_gts.to("meta")}, ValueError, "num_gts must be on the device of pred_boxes, got meta"),
     ],
 )
-def test_what_does_not_fit(change, error, words):
+def test_check_refuses_a_wrong_tensor(change, error, words):
     """The same words from check, and from whatever takes a scene."""
     wrong = GOOD._replace(**change)
     with pytest.raises(error, match=words):
