@@ -1,11 +1,16 @@
 """Fused kernels for YOLOX-style detection. Each op's page is yolox_ops/ops/<op>.py.
 
-The ops are registered as torch.ops.yolox_ops.* by this import if torch was imported before, else by the first use of a
-name below, or by `import yolox_ops.ops`. So yolox_ops.numpy never waits for torch, and works where there is none.
+The ops are registered as torch.ops.yolox_ops.* as soon as this package and torch are both imported, in either order. So
+yolox_ops.numpy never waits for torch, and works where there is none.
 """
 
 import importlib
 import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -79,5 +84,39 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
+def _is_importing() -> bool:
+    """Whether a module of this package is half imported."""
+    ours = (module for name, module in list(sys.modules.items()) if name.startswith("yolox_ops."))
+    return any(getattr(getattr(module, "__spec__", None), "_initializing", False) for module in ours)
+
+
+class _AfterTorch(MetaPathFinder):
+    """Registers the ops when torch is imported later, for programs that use them by torch.ops alone."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "torch":
+            return None
+        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next((found for found in others if found), None)
+        if spec is None or spec.loader is None:
+            return spec
+        run = spec.loader.exec_module
+
+        def run_and_register(module: ModuleType) -> None:
+            run(module)
+            sys.meta_path.remove(self)
+            if _is_importing():  # a module of ours asked for torch, and goes on to the ops itself
+                return
+            try:
+                _import_names()
+            except ImportError as error:  # torch itself is as it should be
+                warnings.warn(f"yolox_ops does not load: {error}", stacklevel=2)
+
+        spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+        return spec
+
+
 if sys.modules.get("torch"):
     _import_names()
+elif "torch" not in sys.modules:  # None there keeps it from being imported
+    sys.meta_path.insert(0, _AfterTorch())

@@ -45,6 +45,19 @@ if _SERVER == "library":
     _load(_CUDA)
 
 
+def check_schema(schema: str) -> None:
+    """Holds a page's line against the one that _C.so has defined, which may be of another version.
+
+    Raises:
+        ImportError: the op is missing there, or has another schema.
+    """
+    wanted = torch._C.parse_schema(f"yolox_ops::{schema}")
+    op = getattr(torch.ops.yolox_ops, wanted.name.partition("::")[2], None)
+    if op is None or op.default._schema != wanted:
+        found = "none" if op is None else op.default._schema
+        raise ImportError(f"{_CPU} must define {wanted}, got {found}: {HOW}")
+
+
 def _triton_launcher(op: str) -> Callable[..., Any]:
     """yolox_ops.triton's function for an op; Triton itself is imported by the first call."""
 

@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from yolox_ops._tracing import as_pytree
 
+
+@as_pytree
 class Assignment(NamedTuple):
     """Which ground truth each anchor learns, image by image.
 

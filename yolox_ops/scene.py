@@ -6,8 +6,16 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_shape
 from yolox_ops._check import check_float, check_integer, check_same_device
+from yolox_ops._tracing import as_pytree
+
+# The first eight arguments of an assigner's op.
+SCENE_SCHEMA = (
+    "Tensor pred_boxes, Tensor cls_logits, Tensor? obj_logits, Tensor anchor_points, Tensor strides, Tensor gt_boxes, "
+    "Tensor gt_labels, Tensor? num_gts"
+)
 
 
+@as_pytree
 class Scene(NamedTuple):
     """The eight tensors of an assigner's call, in the order of simota's arguments: `simota(*scene)` is the call. Float
     tensors may be float32, float64, float16 or bfloat16, each its own; integers may be of any width.

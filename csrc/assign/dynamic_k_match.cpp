@@ -96,4 +96,10 @@ std::tuple<Tensor, Tensor, Tensor> dynamic_k_match(const Tensor& cost,          
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def(
+      "dynamic_k_match(Tensor cost, Tensor iou, Tensor? num_gts, int topk, str k_rounding) -> (Tensor, Tensor, "
+      "Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("dynamic_k_match", TORCH_BOX(&yolox_ops::dynamic_k_match)); }

@@ -173,4 +173,8 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes,             
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def("simota(" YOLOX_OPS_SCENE ", " YOLOX_OPS_COST_RULE ", int topk, str k_rounding) -> (Tensor, Tensor, Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("simota", TORCH_BOX(&yolox_ops::simota)); }

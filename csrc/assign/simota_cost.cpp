@@ -71,4 +71,8 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes,                
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def("simota_cost(" YOLOX_OPS_SCENE ", " YOLOX_OPS_COST_RULE ") -> (Tensor, Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("simota_cost", TORCH_BOX(&yolox_ops::simota_cost)); }

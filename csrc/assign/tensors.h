@@ -9,6 +9,14 @@
 #include "assign/rule.h"
 #include "core/guards.h"
 
+// What the schemas of these ops have in common.
+#define YOLOX_OPS_SCENE                                                                                               \
+  "Tensor pred_boxes, Tensor cls_logits, Tensor? obj_logits, Tensor anchor_points, Tensor strides, Tensor gt_boxes, " \
+  "Tensor gt_labels, Tensor? num_gts"
+#define YOLOX_OPS_COST_RULE                                                                          \
+  "float center_radius, str candidates, float outside_penalty, float cls_weight, float iou_weight, " \
+  "float iou_eps"
+
 namespace yolox_ops {
 
 inline void check_counts(const std::optional<Tensor>& num_gts,  // [B]

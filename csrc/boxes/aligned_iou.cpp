@@ -104,6 +104,11 @@ std::tuple<Tensor, Tensor> aligned_iou_backward(const Tensor& grad,    // [N]
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def("aligned_iou(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor");
+  m.def("aligned_iou_backward(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) {
   m.impl("aligned_iou", TORCH_BOX(&yolox_ops::aligned_iou));
   m.impl("aligned_iou_backward", TORCH_BOX(&yolox_ops::aligned_iou_backward));

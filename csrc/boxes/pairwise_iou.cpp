@@ -70,6 +70,11 @@ std::tuple<Tensor, Tensor> pairwise_iou_backward(const Tensor& grad,    // [B, M
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def("pairwise_iou(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor");
+  m.def("pairwise_iou_backward(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) {
   m.impl("pairwise_iou", TORCH_BOX(&yolox_ops::pairwise_iou));
   m.impl("pairwise_iou_backward", TORCH_BOX(&yolox_ops::pairwise_iou_backward));

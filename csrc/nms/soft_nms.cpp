@@ -27,4 +27,10 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes,           // [B
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def(
+      "soft_nms(Tensor boxes, Tensor scores, Tensor? labels, str method, float sigma, float iou_threshold, "
+      "float score_threshold, int max_detections, str fmt) -> (Tensor, Tensor, Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("soft_nms", TORCH_BOX(&yolox_ops::soft_nms)); }

@@ -40,4 +40,10 @@ std::tuple<Tensor, Tensor, Tensor> ota(const Tensor& pred_boxes,                
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def("ota(" YOLOX_OPS_SCENE
+        ", float center_radius, int topk, float iou_weight, float epsilon, int iterations, float tolerance, "
+        "float focal_alpha, float focal_gamma) -> (Tensor, Tensor, Tensor)");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("ota", TORCH_BOX(&yolox_ops::ota)); }

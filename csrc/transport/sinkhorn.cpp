@@ -74,4 +74,9 @@ Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
 }  // namespace
 }  // namespace yolox_ops
 
+STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
+  m.def(
+      "sinkhorn(Tensor cost, Tensor supply, Tensor demand, float epsilon, int iterations, float tolerance) -> Tensor");
+}
+
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("sinkhorn", TORCH_BOX(&yolox_ops::sinkhorn)); }

@@ -6,12 +6,11 @@ from torch import Tensor
 from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
 from yolox_ops._check import check_float, check_same_device, wide_dtype
 from yolox_ops._gradient import register_box_gradient
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import traceable
 
-torch.library.define("yolox_ops::aligned_iou", "(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor")
-torch.library.define(
-    "yolox_ops::aligned_iou_backward",
-    "(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)",
-)
+check_schema("aligned_iou(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor")
+check_schema("aligned_iou_backward(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)")
 
 
 def _check_boxes(
@@ -80,6 +79,7 @@ def _(
 register_box_gradient("aligned_iou")
 
 
+@traceable
 def aligned_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str = "iou") -> Tensor:
     """Similarity of each box with its partner, the quantity inside the IoU losses.
 

@@ -5,11 +5,12 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_choice, check_count, check_shape
 from yolox_ops._check import check_float, check_integer, check_same_device
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import traceable
 from yolox_ops.assignment import Assignment
 
-torch.library.define(
-    "yolox_ops::dynamic_k_match",
-    "(Tensor cost, Tensor iou, Tensor? num_gts, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)",
+check_schema(
+    "dynamic_k_match(Tensor cost, Tensor iou, Tensor? num_gts, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)"
 )
 
 
@@ -54,6 +55,7 @@ def _(
     )
 
 
+@traceable
 def dynamic_k_match(
     cost: Tensor, iou: Tensor, num_gts: Tensor | None = None, *, topk: int = 10, k_rounding: str = "down"
 ) -> Assignment:

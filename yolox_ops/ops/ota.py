@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from yolox_ops._arguments import check_between, check_count, check_positive
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.sinkhorn import check_iteration
-from yolox_ops.scene import Scene
+from yolox_ops.scene import SCENE_SCHEMA, Scene
 
-torch.library.define(
-    "yolox_ops::ota",
-    "(Tensor pred_boxes, Tensor cls_logits, Tensor? obj_logits, Tensor anchor_points, Tensor strides, Tensor gt_boxes, "
-    "Tensor gt_labels, Tensor? num_gts, float center_radius, int topk, float iou_weight, float epsilon, "
-    "int iterations, float tolerance, float focal_alpha, float focal_gamma) -> (Tensor, Tensor, Tensor)",
+check_schema(
+    f"ota({SCENE_SCHEMA}, float center_radius, int topk, float iou_weight, float epsilon, int iterations, "
+    "float tolerance, float focal_alpha, float focal_gamma) -> (Tensor, Tensor, Tensor)"
 )
 
 
@@ -44,6 +44,7 @@ def _(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+@traceable
 def ota(
     pred_boxes: Tensor,
     cls_logits: Tensor,

@@ -9,12 +9,11 @@ from torch import Tensor
 from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
 from yolox_ops._check import check_float, check_same_device, wide_dtype
 from yolox_ops._gradient import register_box_gradient
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import traceable
 
-torch.library.define("yolox_ops::pairwise_iou", "(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor")
-torch.library.define(
-    "yolox_ops::pairwise_iou_backward",
-    "(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)",
-)
+check_schema("pairwise_iou(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor")
+check_schema("pairwise_iou_backward(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)")
 
 
 def _check_boxes(
@@ -84,6 +83,7 @@ def _(
 register_box_gradient("pairwise_iou")
 
 
+@traceable
 def pairwise_iou(boxes1: Tensor, boxes2: Tensor, *, fmt: str = "xyxy", kind: str = "iou") -> Tensor:
     """Similarity of every box of one set with every box of another, without [M, N] temporaries.
 

@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops import simota_cost
 from yolox_ops.ops.dynamic_k_match import check_dynamic_k
 from yolox_ops.scene import Scene
 
-torch.library.define(
-    "yolox_ops::simota", f"({simota_cost.SCHEMA}, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)"
-)
+check_schema(f"simota({simota_cost.SCHEMA}, int topk, str k_rounding) -> (Tensor, Tensor, Tensor)")
 
 
 def check(*scene_and_rule: Any) -> None:
@@ -33,6 +33,7 @@ def _(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+@traceable
 def simota(
     pred_boxes: Tensor,
     cls_logits: Tensor,

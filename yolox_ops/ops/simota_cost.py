@@ -7,16 +7,18 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_between, check_choice, check_positive
 from yolox_ops._check import wide_dtype
-from yolox_ops.scene import Scene
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import as_pytree, traceable
+from yolox_ops.scene import SCENE_SCHEMA, Scene
 
 SCHEMA = (
-    "Tensor pred_boxes, Tensor cls_logits, Tensor? obj_logits, Tensor anchor_points, Tensor strides, Tensor gt_boxes, "
-    "Tensor gt_labels, Tensor? num_gts, float center_radius, str candidates, float outside_penalty, float cls_weight, "
-    "float iou_weight, float iou_eps"
+    f"{SCENE_SCHEMA}, float center_radius, str candidates, float outside_penalty, float cls_weight, float iou_weight, "
+    "float iou_eps"
 )
-torch.library.define("yolox_ops::simota_cost", f"({SCHEMA}) -> (Tensor, Tensor)")
+check_schema(f"simota_cost({SCHEMA}) -> (Tensor, Tensor)")
 
 
+@as_pytree
 class SimOTACost(NamedTuple):
     """Both [B, G, N]. cost is float64, so that adding a penalty of 1e6 hides nothing of the cost below it; it is +inf
     where the anchor is no candidate of the image and for padded ground truths. iou is 0 there and where it is NaN."""
@@ -57,6 +59,7 @@ def _(*scene_and_rule: Any) -> tuple[Tensor, Tensor]:
     return pred_boxes.new_empty(shape, dtype=torch.float64), pred_boxes.new_empty(shape, dtype=wide_dtype(pred_boxes))
 
 
+@traceable
 def simota_cost(
     pred_boxes: Tensor,
     cls_logits: Tensor,

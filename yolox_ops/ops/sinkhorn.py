@@ -5,10 +5,11 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_at_least, check_between, check_count, check_shape
 from yolox_ops._check import check_float, check_same_device, wide_dtype
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import traceable
 
-torch.library.define(
-    "yolox_ops::sinkhorn",
-    "(Tensor cost, Tensor supply, Tensor demand, float epsilon, int iterations, float tolerance) -> Tensor",
+check_schema(
+    "sinkhorn(Tensor cost, Tensor supply, Tensor demand, float epsilon, int iterations, float tolerance) -> Tensor"
 )
 
 
@@ -51,6 +52,7 @@ def _(
     return cost.new_empty(cost.shape, dtype=wide_dtype(cost))
 
 
+@traceable
 def sinkhorn(
     cost: Tensor,
     supply: Tensor,

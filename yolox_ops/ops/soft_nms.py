@@ -7,14 +7,16 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_count, check_nms_rule, check_shape
 from yolox_ops._check import check_float, check_integer, check_same_device, wide_dtype
+from yolox_ops._library import check_schema
+from yolox_ops._tracing import as_pytree, traceable
 
-torch.library.define(
-    "yolox_ops::soft_nms",
-    "(Tensor boxes, Tensor scores, Tensor? labels, str method, float sigma, float iou_threshold, "
-    "float score_threshold, int max_detections, str fmt) -> (Tensor, Tensor, Tensor)",
+check_schema(
+    "soft_nms(Tensor boxes, Tensor scores, Tensor? labels, str method, float sigma, float iou_threshold, "
+    "float score_threshold, int max_detections, str fmt) -> (Tensor, Tensor, Tensor)"
 )
 
 
+@as_pytree
 class SoftNMS(NamedTuple):
     """What batched_soft_nms returns."""
 
@@ -81,6 +83,7 @@ def _(
     return indices, boxes.new_empty(shape, dtype=wide_dtype(boxes, scores)), indices.new_empty(batch)
 
 
+@traceable
 def batched_soft_nms(
     boxes: Tensor,
     scores: Tensor,
@@ -129,6 +132,7 @@ def batched_soft_nms(
     )
 
 
+@traceable
 def soft_nms(
     boxes: Tensor,
     scores: Tensor,
@@ -165,7 +169,9 @@ def soft_nms(
         max_detections=max_detections,
         fmt=fmt,
     )
-    count = int(counts)
+    if torch.jit.is_tracing():  # which records a cut by a tensor, and not one by a number
+        return indices[0, : counts[0]], decayed[0, : counts[0]]
+    count = counts.item()
     torch._check(count >= 0)
     torch._check(count <= indices.shape[1])
     return indices[0, :count], decayed[0, :count]

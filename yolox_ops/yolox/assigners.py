@@ -7,6 +7,7 @@ from torch import Tensor
 
 import yolox_ops
 from yolox_ops._check import wide_dtype
+from yolox_ops._tracing import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.simota import simota
@@ -31,6 +32,7 @@ def ota(
     return yolox_ops.ota(pred_boxes, cls_logits, *grid_and_gts, obj_logits=obj_logits)
 
 
+@traceable
 def center(
     pred_boxes: Tensor,
     cls_logits: Tensor,
@@ -76,6 +78,7 @@ def center(
     return _around_centre(scene, 0.5)
 
 
+@traceable
 def multi_positive(
     pred_boxes: Tensor,
     cls_logits: Tensor,

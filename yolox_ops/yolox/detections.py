@@ -5,10 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from yolox_ops._tracing import as_pytree
 from yolox_ops.ops.soft_nms import batched_soft_nms
 from yolox_ops.yolox.head import Predictions
 
 
+@as_pytree
 class Detections(NamedTuple):
     """What was found in each image, best first.
 

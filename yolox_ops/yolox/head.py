@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from yolox_ops._arguments import check_count
+from yolox_ops._tracing import as_pytree
 from yolox_ops.yolox.blocks import BaseConv, conv
 
 
+@as_pytree
 class Predictions(NamedTuple):
     """What the head says of every anchor, level after level (stride 8, 16, 32), row after row.
 

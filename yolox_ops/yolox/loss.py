@@ -10,6 +10,7 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_at_least, check_choice, check_shape
 from yolox_ops._check import check_float, check_same_device, wide_dtype
+from yolox_ops._tracing import as_pytree, traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.pairwise_iou import pairwise_iou
@@ -17,6 +18,7 @@ from yolox_ops.ops.simota import simota
 from yolox_ops.scene import Scene
 
 
+@as_pytree
 class YOLOXLoss(NamedTuple):
     """What yolox_loss returns.
 
@@ -52,6 +54,7 @@ def _largest_iou(pred_boxes: Tensor, gt_boxes: Tensor, num_gts: Tensor | None) -
     return iou.amax(1)
 
 
+@traceable
 def yolox_loss(
     pred_boxes: Tensor,
     cls_logits: Tensor,

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from yolox_ops._tracing import as_pytree
 
+
+@as_pytree
 class Targets(NamedTuple):
     """The objects of a batch, padded to those of the fullest image.
 

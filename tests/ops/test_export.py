@@ -1,0 +1,191 @@
+"""Every public op through torch.export, torch.jit.trace and torch.fx, saved and loaded."""
+
+import io
+import operator
+
+import pytest
+import torch
+import torch.utils._pytree as pytree
+from torch import nn
+
+import yolox_ops
+from yolox_ops.yolox import Detections, Predictions, Targets
+from yolox_ops.yolox.assigners import center
+
+pytestmark = pytest.mark.plain
+B, N, G, C = 2, 40, 3, 5
+
+
+def make_scene() -> yolox_ops.Scene:
+    points = torch.rand(N, 2) * 64
+    return yolox_ops.Scene(
+        torch.cat([points.expand(B, N, 2), torch.rand(B, N, 2) * 30 + 1], -1),
+        torch.randn(B, N, C),
+        torch.randn(B, N),
+        points,
+        torch.full((N,), 8.0),
+        torch.rand(B, G, 4) * 30 + 10,
+        torch.randint(0, C, (B, G)),
+        torch.tensor([2, 3]),
+    )
+
+
+def make_detections() -> tuple[torch.Tensor, ...]:
+    corner = torch.rand(N, 2) * 30
+    return torch.cat([corner, corner + torch.rand(N, 2) * 20], -1), torch.rand(N), torch.randint(0, 3, (N,))
+
+
+class Call(nn.Module):
+    """A public function as a module; `forward` has named arguments, as torch.fx needs them."""
+
+    def __init__(self, function, **options):
+        super().__init__()
+        self.function = function
+        self.options = options
+
+
+class OfBoxes(Call):
+    def forward(self, boxes1, boxes2):
+        return self.function(boxes1, boxes2, **self.options)
+
+
+class OfThree(Call):
+    def forward(self, a, b, c):
+        return self.function(a, b, c, **self.options)
+
+
+class OfScene(Call):
+    def forward(self, pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts):
+        grid = (anchor_points, strides, gt_boxes, gt_labels, num_gts)
+        if self.function is yolox_ops.ota:
+            return self.function(pred_boxes, cls_logits, *grid, obj_logits=obj_logits, **self.options)
+        return self.function(pred_boxes, cls_logits, obj_logits, *grid, **self.options)
+
+
+def make_case(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    boxes, scores, labels = make_detections()
+    batch = boxes[None], scores[None], labels[None]
+    return {
+        "pairwise_iou": lambda: (OfBoxes(yolox_ops.pairwise_iou, kind="giou"), (boxes, boxes[:7])),
+        "aligned_iou": lambda: (OfBoxes(yolox_ops.aligned_iou, kind="ciou"), (boxes, boxes.flip(0))),
+        "simota_cost": lambda: (OfScene(yolox_ops.simota_cost), tuple(make_scene())),
+        "simota": lambda: (OfScene(yolox_ops.simota, topk=5), tuple(make_scene())),
+        "ota": lambda: (OfScene(yolox_ops.ota), tuple(make_scene())),
+        "center": lambda: (OfScene(center), tuple(make_scene())),
+        "yolox_loss": lambda: (OfScene(yolox_ops.yolox_loss), tuple(make_scene())),
+        "dynamic_k_match": lambda: (
+            OfThree(yolox_ops.dynamic_k_match),
+            (torch.rand(B, G, N), torch.rand(B, G, N), torch.tensor([3, 1])),
+        ),
+        "sinkhorn": lambda: (OfThree(yolox_ops.sinkhorn), (torch.rand(B, G, N), torch.ones(B, G), torch.ones(B, N))),
+        "soft_nms": lambda: (OfThree(yolox_ops.soft_nms, method="hard"), (boxes, scores, labels)),
+        "batched_soft_nms": lambda: (OfThree(yolox_ops.batched_soft_nms, max_detections=10), batch),
+    }[name]()
+
+
+NAMES = (
+    *("pairwise_iou", "aligned_iou", "simota_cost", "simota", "ota", "center", "yolox_loss", "dynamic_k_match"),
+    *("sinkhorn", "soft_nms", "batched_soft_nms"),
+)
+
+
+def check_same(found, wanted) -> None:
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert type(found) is type(wanted)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_exported_saved_and_loaded(name, strict):
+    module, inputs = make_case(name)
+    program = torch.export.export(module, inputs, strict=strict)
+    check_same(program.module()(*inputs), module(*inputs))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    check_same(torch.export.load(file).module()(*inputs), module(*inputs))
+
+
+def test_exported_soft_nms_cuts_where_the_data_says():
+    module, (boxes, scores, labels) = make_case("soft_nms")
+    program = torch.export.export(module, (boxes, scores, labels)).module()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        again = make_detections()
+        check_same(program(*again), module(*again))
+    assert {len(module(*make_detections())[0]) for _ in range(5)} != {N}
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_traced_saved_and_loaded(name):
+    module, inputs = make_case(name)
+    traced = torch.jit.trace(module, inputs, check_trace=False)
+    file = io.BytesIO()
+    torch.jit.save(traced, file)
+    file.seek(0)
+    wanted = module(*inputs)
+    found = torch.jit.load(file)(*inputs)  # a NamedTuple comes back as a tuple
+    torch.testing.assert_close(found, tuple(wanted) if isinstance(wanted, tuple) else wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_node_of_a_symbolic_trace(name):
+    module, inputs = make_case(name)
+    graph = torch.fx.symbolic_trace(module)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_function"] == [module.function]
+    check_same(graph(*inputs), module(*inputs))
+
+
+def test_a_symbolic_trace_goes_on_with_the_parts_of_a_result():
+    def positives(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels):
+        found = yolox_ops.simota(
+            pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes=gt_boxes, gt_labels=gt_labels
+        )
+        return found.num_fg.sum() + found[1].sum()
+
+    scene = make_scene()[:-1]
+    graph = torch.fx.symbolic_trace(positives)
+    assert operator.getitem in {node.target for node in graph.graph.nodes}
+    check_same(graph(*scene), positives(*scene))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_the_bare_ops_are_what_torch_jit_script_takes():
+    def positives(scores: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        indices, _, counts = torch.ops.yolox_ops.soft_nms(boxes, scores, None, "hard", 0.5, 0.3, 0.001, -1, "xyxy")
+        return indices[0, : counts[0]]
+
+    boxes, scores, _ = make_detections()
+    found = torch.jit.script(positives)(scores[None], boxes[None])
+    check_same(found, yolox_ops.soft_nms(boxes, scores, method="hard")[0])
+
+
+class Tagged(torch.Tensor):
+    """A subclass of Tensor that does nothing of its own."""
+
+
+def test_a_subclass_of_tensor_is_taken():
+    boxes, scores, labels = make_detections()
+    wanted = yolox_ops.soft_nms(boxes, scores, labels)
+    found = yolox_ops.soft_nms(boxes.as_subclass(Tagged), scores, labels=labels)
+    torch.testing.assert_close([t.as_subclass(torch.Tensor) for t in found], list(wanted), rtol=0, atol=0)
+
+
+def test_results_are_nodes_that_can_be_written_down():
+    scene = make_scene()
+    nodes = [
+        scene,
+        yolox_ops.simota(*scene),
+        yolox_ops.simota_cost(*scene),
+        yolox_ops.yolox_loss(*scene),
+        yolox_ops.batched_soft_nms(*(t[None] for t in make_detections())),
+        Detections(*torch.ones(4, 2)),
+        Predictions(*torch.ones(6, 2)),
+        Targets(*torch.ones(3, 2)),
+    ]
+    for node in nodes:
+        leaves, spec = pytree.tree_flatten(node)
+        assert len(leaves) == len(node)
+        again = pytree.tree_unflatten(leaves, pytree.treespec_loads(pytree.treespec_dumps(spec)))
+        assert type(again) is type(node) and all(a is b for a, b in zip(again, node, strict=True))
