@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.utils._pytree as pytree
+from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 P = ParamSpec("P")
@@ -22,15 +23,17 @@ def as_pytree(results: Results) -> Results:
 
 
 def traceable(function: Callable[P, R]) -> Callable[P, R]:
-    """A public function as torch.fx and torch.jit.trace see it. Tensor-likes with __torch_function__, such as fx's
-    proxies, take the call as a whole, as they take one of torch's own. Checks of shapes are no reason for a warning of
-    torch.jit.trace."""
+    """A public function as torch.fx and torch.jit.trace see it. What stands for a tensor and has __torch_function__, as
+    fx's proxies have, takes the call as a whole, as it takes one of torch's own. Checks of shapes are no reason for a
+    warning of torch.jit.trace."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         given = (*args, *kwargs.values())
         if has_torch_function(given):
-            return handle_torch_function(call, given, *args, **kwargs)
+            stand_ins = [value for value in given if not isinstance(value, Tensor)]
+            if has_torch_function(stand_ins):
+                return handle_torch_function(call, stand_ins, *args, **kwargs)
         if torch.jit.is_tracing():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", torch.jit.TracerWarning)

@@ -194,7 +194,7 @@ def _claims(image: Scene, rule: dict[str, Any], matching: dict[str, Any]) -> tup
     """Two of [G, N] bool: the anchors in a ground truth's own region, and those that it asks for. Both come from the
     ops, which know the rule, by giving them each ground truth as an image of its own."""
     boxes, labels = image.gt_boxes[0], image.gt_labels[0]
-    region, asked = torch.zeros(2, len(boxes), len(image.strides), dtype=torch.bool)
+    region, asked = torch.zeros(2, len(boxes), len(image.strides), dtype=torch.bool, device=boxes.device)
     real = (labels >= 0) & (labels < image.cls_logits.shape[-1]) & ~boxes.isnan().any(-1)  # [G]
     boxes, labels = boxes[real], labels[real]
 

@@ -96,7 +96,8 @@ def _cases(decoder: _Decoder, height: int, width: int, batch: int | None) -> lis
     The first are two or more then, for the exporters take 1 for a constant."""
     if batch is not None:
         check_count("batch", batch, 1)
-    noise = torch.rand(batch or 2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(batch or 2, 3, height, width, generator=generator, device="cpu") * 255
     pictures = torch.full_like(noise, 114)
     pictures[:, :, height // 4 : height // 2, width // 8 : width // 2] = noise[:, :, :1, :1]
     images = [noise, pictures] if batch else [noise, pictures, noise[:1], torch.cat([noise[:1], pictures])]
