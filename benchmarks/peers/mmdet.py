@@ -47,6 +47,7 @@ with old_spellings():
     import mmdet.models  # registers everything
     from mmdet.registry import MODELS, TASK_UTILS
     from mmdet.structures import DetDataSample
+    from mmdet.structures.bbox import HorizontalBoxes
     from mmengine.config import Config
     from mmengine.optim import OptimWrapper
     from mmengine.registry import init_default_scope
@@ -57,6 +58,7 @@ with old_spellings():
 __all__ = [
     "PATCH",
     "TASK_UTILS",
+    "HorizontalBoxes",
     "InstanceData",
     "OptimWrapper",
     "detector",

@@ -6,17 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.nn.utils.rnn import pad_sequence
 
 from yolox_ops._arguments import check_shape
-from yolox_ops._check import check_float
+from yolox_ops._check import check_float, check_tensor
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
 from yolox_ops.scene import Scene
+from yolox_ops.yolox.targets import pad_boxes, pad_labels
 
 try:
     from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner, BboxOverlaps2D
     from mmdet.registry import TASK_UTILS
+    from mmdet.structures.bbox import BaseBoxes
 except ImportError as error:
     raise ImportError(f"yolox_ops.integrations.mmdet needs the package mmdet, version 3: {error}") from error
 
@@ -34,6 +35,17 @@ def _centred(corners: Tensor) -> Tensor:
     low, high = corners[..., :2], corners[..., 2:]
     centre = (low + high) / 2
     return torch.cat([centre, 2 * torch.minimum(centre - low, high - centre)], -1)
+
+
+def _gts(image: int, gt_instances: Any) -> tuple[Tensor, Tensor]:
+    """bboxes [g, 4] and labels [g] int64. Of an image without objects mmdet asks nothing but that."""
+    bboxes, labels = gt_instances.bboxes, gt_instances.labels
+    if isinstance(bboxes, BaseBoxes):
+        bboxes = bboxes.convert_to("hbox").tensor
+    check_tensor(f"gt_instances.bboxes of image {image}", bboxes)
+    check_tensor(f"gt_instances.labels of image {image}", labels)
+    check_shape(f"gt_instances.labels of image {image}", labels, "[g]", bboxes.shape[:1])
+    return (bboxes, labels.long()) if len(labels) else (bboxes.new_zeros(0), labels.new_zeros(0))
 
 
 def _check_values(scores: Tensor, priors: Tensor) -> None:
@@ -90,7 +102,9 @@ class YOLOXOpsSimOTAAssigner(BaseAssigner):
 
         Args:
             pred_instances: InstanceData of bboxes, scores and priors, as for assign_batch without the B.
-            gt_instances: InstanceData of bboxes [g, 4], x1, y1, x2, y2 in pixels, and labels [g] in [0, C).
+            gt_instances: InstanceData of bboxes [g, 4], x1, y1, x2, y2 in pixels, a tensor or mmdet's boxes, and labels
+                [g] in [0, C). Either may be of floats or integers of any width. Of an image without objects bboxes may
+                have any shape [0, ...], as torch.tensor([]) has.
             gt_instances_ignore, kwargs: not looked at, as in mmdet.
 
         Returns: the AssignResult of assign_batch. Raises: as assign_batch.
@@ -133,18 +147,19 @@ class YOLOXOpsSimOTAAssigner(BaseAssigner):
         if not batch_gt_instances:
             return []
         _check_values(scores, priors)
-        gt_bboxes = pad_sequence([gts.bboxes for gts in batch_gt_instances], batch_first=True)
-        gt_labels = pad_sequence([gts.labels.long() for gts in batch_gt_instances], batch_first=True)
-        counts = [len(gts.bboxes) for gts in batch_gt_instances]
+        gts = [_gts(b, instances) for b, instances in enumerate(batch_gt_instances)]
+        gt_bboxes = pad_boxes("gt_instances.bboxes", [boxes for boxes, _ in gts], bboxes.device)
+        gt_labels = pad_labels("gt_instances.labels", [labels for _, labels in gts], bboxes.device)
+        counts = [len(labels) for _, labels in gts]
         scene = Scene(
             pred_boxes=_centred(_wide(bboxes)),
             cls_logits=torch.logit(_wide(scores)),
             obj_logits=None,
             anchor_points=priors[:, :2],
             strides=priors[:, 2],
-            gt_boxes=_centred(_wide(gt_bboxes)),
+            gt_boxes=_centred(gt_bboxes),
             gt_labels=gt_labels,
-            num_gts=torch.tensor(counts).to(bboxes.device, non_blocking=True),
+            num_gts=torch.tensor(counts, device="cpu").to(bboxes.device, non_blocking=True),
         )
         found = simota(
             *scene,
@@ -156,7 +171,7 @@ class YOLOXOpsSimOTAAssigner(BaseAssigner):
         gt_inds = found.matched_gt + 1
         labels = pad(gt_labels, (1, 0), value=-1).gather(1, gt_inds)
         # Who has a candidate has a match.
-        background = torch.where(found.num_fg > 0, BACKGROUND_OVERLAP, 0.0)[:, None]
+        background = torch.where((found.num_fg > 0)[:, None], BACKGROUND_OVERLAP, torch.zeros_like(found.matched_iou))
         overlaps = torch.where(found.fg_mask, found.matched_iou, background)
         return [
             AssignResult(
