@@ -273,6 +273,9 @@ def test_the_class_cost_of_a_score_is_mmdets(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
+        ("scores", 1.000001, r"^scores must be in \[0, 1\], got values from 0\.\d+ to 1\.000001$"),
+        ("scores", -1e-30, r"^scores must be in \[0, 1\], got values from -1e-30 to 0\.\d+$"),
+        ("scores", 100.0, r"^scores must be in \[0, 1\], got values from 0\.\d+ to 100$"),
         ("scores", 1.5, r"^scores must be in \[0, 1\], got values from 0\.\d+ to 1\.5$"),
         ("scores", -0.5, r"^scores must be in \[0, 1\], got values from -0\.5 to 0\.\d+$"),
         ("scores", torch.nan, r"^scores must be in \[0, 1\], got values from nan to nan$"),
@@ -284,6 +287,17 @@ def test_values_that_mmdet_would_not_give(name, value, message):
     pred[name][7, -1] = value
     with pytest.raises(ValueError, match=message):
         OURS.assign(pred, gts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_score_that_is_hardly_too_large(dtype):
+    """Said in as many digits as it takes."""
+    pred, gts = image(3, size=64)
+    wide = cast(pred, scores=dtype)
+    wide.scores[7, 3] = 1 + torch.finfo(dtype).eps
+    with pytest.raises(ValueError, match=r"^scores must be in \[0, 1\], got values from \S+ to \S+$") as caught:
+        OURS.assign(wide, gts)
+    assert torch.tensor(float(str(caught.value).split()[-1]), dtype=dtype) == wide.scores[7, 3]
 
 
 def test_a_label_that_does_not_exist():

@@ -48,13 +48,20 @@ def _gts(image: int, gt_instances: Any) -> tuple[Tensor, Tensor]:
     return (bboxes, labels.long()) if len(labels) else (bboxes.new_zeros(0), labels.new_zeros(0))
 
 
+def _shortest(number: Tensor) -> str:
+    """As few digits, six or more, as tell it from its neighbours of its dtype."""
+    value = number.item()
+    texts = (f"{value:.{digits}g}" for digits in range(6, 17))
+    return next((text for text in texts if number.new_tensor(float(text)).item() == value), repr(value))
+
+
 def _check_values(scores: Tensor, priors: Tensor) -> None:
     """What only the CPU is asked, as a GPU would make the host wait for the answer."""
     if scores.device.type != "cpu" or scores.numel() == 0:
         return
-    low, high = (float(bound) for bound in scores.aminmax())
+    low, high = scores.aminmax()
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"scores must be in [0, 1], got values from {low:g} to {high:g}")
+        raise ValueError(f"scores must be in [0, 1], got values from {_shortest(low)} to {_shortest(high)}")
     if not torch.equal(priors[:, 2], priors[:, 3]):
         row = int((priors[:, 2] != priors[:, 3]).nonzero()[0])
         raise ValueError(f"priors must have one stride for x and y, got {priors[row, 2:].tolist()} in row {row}")

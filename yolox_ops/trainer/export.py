@@ -111,8 +111,8 @@ def _compare(exported: Callable[[Tensor], Tensor], cases: list[tuple[Tensor, Ten
         with torch.no_grad():
             difference = ((exported(images) - expected).abs() / expected.abs().clamp(min=1)).max().item()
         if not difference <= TOLERANCE:  # NaN is too much as well
-            rule = f"the exported file must give what the model gives, within {TOLERANCE:g}"
-            raise RuntimeError(f"{rule}, got a difference of {difference:g} on images {list(images.shape)}")
+            rule = f"the exported file must give what the model gives, within {TOLERANCE}"
+            raise RuntimeError(f"{rule}, got a difference of {difference} on images {list(images.shape)}")
         worst = max(worst, difference)
     return worst
 
