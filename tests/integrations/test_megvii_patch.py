@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from megvii_heads import CLASSES, arguments, head_of
+from megvii_heads import CLASSES, arguments, check_equal, each_head, head_of, losses
 from torch import nn
 
 from benchmarks.peers import megvii as peers
@@ -151,8 +151,12 @@ def test_errors():
         megvii.patch(nn.ModuleList([head, head_of(False)]))
     args = list(arguments([2], 7))
     for labels, error, words in [
-        (torch.zeros(1, 4, 6), ValueError, r"labels must be \[B, M, 5\], got \[1, 4, 6\]"),
-        (torch.zeros(2, 4, 5), ValueError, r"labels must be \[B, M, 5\] with B = 1, got \[2, 4, 5\]"),
+        (torch.zeros(1, 4, 4), ValueError, r"labels must be \[B, M, 5 or more\], got \[1, 4, 4\]"),
+        (torch.zeros(1, 4), ValueError, r"labels must be \[B, M, 5 or more\], got \[1, 4\]"),
+        (torch.zeros(()), ValueError, r"labels must be \[B, M, 5 or more\], got \[\]"),
+        (torch.zeros(2, 4, 6), ValueError, r"labels must be \[B, M, 5 or more\] with B = 1, got \[2, 4, 6\]"),
+        (torch.zeros(1, 4, 5).bool(), TypeError, r"labels must be a float or integer tensor, got torch\.bool"),
+        (torch.zeros(1, 4, 5) * 1j, TypeError, r"labels must be a float or integer tensor, got torch\.complex64"),
         ([[[0.0] * 5]], TypeError, "labels must be a torch.Tensor, got list"),
     ]:
         with pytest.raises(error, match=words):
@@ -160,6 +164,39 @@ def test_errors():
     args[4][0, 1, 0] = CLASSES
     with pytest.raises(ValueError, match=r"gt_labels must be in \[0, 6\), got 6 at image 0, row 1"):
         megvii.patch(head).get_losses(*args)
+
+
+@each_head
+@pytest.mark.parametrize("use_l1", [False, True])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16,
+        torch.uint32, torch.uint64,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("columns", [5, 6, 9])
+def test_labels_that_the_head_takes(columns, dtype, use_l1, release):
+    """More columns, which it does not look at, and numbers of any kind."""
+    args = list(arguments([3, 2], 4))
+    args[4] = torch.cat([args[4].round().clamp(0, 100), torch.zeros(2, 3, columns - 5)], -1).to(dtype)
+    head = head_of(release)
+    head.use_l1 = use_l1
+    own = losses(head, args)
+    args[4][0, :, 5:], args[4][1, :2, 5:] = 7, 1  # of objects, so that the head's own code counts the same
+    assert [torch.as_tensor(x).item() for x in losses(head, args)[0]] == [torch.as_tensor(x).item() for x in own[0]]
+    check_equal(losses(megvii.patch(head), args), own)
+    args[4][..., 5:] = 3  # of padding, too
+    check_equal(losses(head, args), own)
+
+
+@each_head
+@pytest.mark.parametrize(("objects", "columns"), [(0, 5), (0, 6), (4, 6)])
+def test_labels_without_objects(objects, columns, release):
+    args = list(arguments([3, 2], 4))
+    args[4] = torch.zeros(2, objects, columns)
+    own = losses(head_of(release), args)
+    check_equal(losses(megvii.patch(head_of(release)), args), own)
 
 
 def test_patching_draws_no_random_numbers():

@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,18 +24,22 @@ def scene(
 
     Args:
         x_shifts, y_shifts, expanded_strides: per level [1, n], cells and pixels.
-        labels: [B, M, 5] class, centre x, centre y, width, height in pixels. A row whose box is zeros is padding,
-            wherever it stands; any other counts. The head's own code takes as many first rows as have a positive sum.
+        labels: [B, M, 5 or more], any float or integer dtype: class, centre x, centre y, width, height in pixels, and
+            what is not looked at. A row whose box is zeros is padding, wherever it stands; any other counts. The head's
+            own code takes as many first rows as have a positive sum, of all columns.
         outputs: [B, N, 5 + C], decoded boxes, objectness and class logits.
 
     Raises:
-        ValueError: labels has another shape. TypeError: it is no tensor.
+        ValueError: labels has another shape. TypeError: it is no tensor, or of bools or complex numbers.
     """
     check_tensor("labels", labels)
-    check_shape("labels", labels, "[B, M, 5]", (outputs.shape[0], None, 5))
-    real = (labels[..., 1:] != 0).any(-1)
+    check_shape("labels", labels, "[B, M, 5 or more]", (outputs.shape[0], None, max((5, *labels.shape[-1:]))))
+    if labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be a float or integer tensor, got {labels.dtype}")
+    rows = labels[..., :5].float()
+    real = (rows[..., 1:] != 0).any(-1)
     # Real rows first, in their order: a count per image is then all that there is to say.
-    packed = labels.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(labels)).float()
+    packed = rows.gather(1, (~real).byte().argsort(dim=1, stable=True)[..., None].expand_as(rows))
     return Scene(
         outputs[..., :4],
         outputs[..., 5:],
@@ -102,7 +107,8 @@ def get_assignments(
     Args:
         batch_idx: the image, in cls_preds and obj_preds.
         num_gt: number of ground truths.
-        gt_bboxes_per_image: [num_gt, 4], centre x, centre y, width, height in pixels. gt_classes: [num_gt].
+        gt_bboxes_per_image: [num_gt, 4], centre x, centre y, width, height in pixels. gt_classes: [num_gt]. Either may
+            be of floats or integers.
         bboxes_preds_per_image: [N, 4], likewise, decoded.
         expanded_strides, x_shifts, y_shifts: [1, N], pixels and cells.
         cls_preds: [B, N, C] and obj_preds: [B, N, 1], logits.
@@ -113,12 +119,13 @@ def get_assignments(
         (gt_matched_classes [F] float32, fg_mask [N] bool, pred_ious_this_matching [F] float32, matched_gt_inds [F]
         int64, num_fg), the positives in ascending order of their anchors.
     """
+    gts = gt_bboxes_per_image[None, :num_gt]
     assignment = simota(
         bboxes_preds_per_image[None],
         cls_preds[batch_idx][None],
         obj_preds[batch_idx][None, :, 0],
         *_anchors(x_shifts, y_shifts, expanded_strides),
-        gt_bboxes_per_image[None, :num_gt],
+        gts if gts.is_floating_point() else gts.float(),
         gt_classes[None, :num_gt].long(),
         **PRESETS[rule],
     )
@@ -151,7 +158,7 @@ def _get_assignments_of_release(
 
 
 # By the name of the rule.
-SIGNATURES = {"yolox": get_assignments, "yolox-0.3": _get_assignments_of_release}
+SIGNATURES: dict[str, Callable[..., Any]] = {"yolox": get_assignments, "yolox-0.3": _get_assignments_of_release}
 
 
 def rule_name(head: Any) -> str:
