@@ -1,12 +1,15 @@
 """What the patch of Megvii's head takes, leaves alone and refuses."""
 
+import contextlib
 import copy
 import os
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from megvii_heads import CLASSES, arguments, check_equal, each_head, head_of, losses
@@ -164,6 +167,109 @@ def test_errors():
     args[4][0, 1, 0] = CLASSES
     with pytest.raises(ValueError, match=r"gt_labels must be in \[0, 6\), got 6 at image 0, row 1"):
         megvii.patch(head).get_losses(*args)
+
+
+@contextlib.contextmanager
+def changed(name, value):
+    """A setting of the process."""
+    before = getattr(torch, f"get_{name}")()
+    getattr(torch, f"set_{name}")(value)
+    try:
+        yield
+    finally:
+        getattr(torch, f"set_{name}")(before)
+
+
+@contextlib.contextmanager
+def deterministic(level):
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode(level)
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
+
+
+GLOBALS = {
+    "meta": lambda: torch.device("meta"),
+    "meta_for_ever": lambda: changed("default_device", "meta"),
+    "half": lambda: changed("default_dtype", torch.float16),
+    "bfloat16": lambda: changed("default_dtype", torch.bfloat16),
+    "double": lambda: changed("default_dtype", torch.float64),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "deterministic": lambda: deterministic(2),
+    "warned": lambda: deterministic(1),
+}
+
+
+def settings():
+    modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.get_default_dtype(), torch.get_default_device(), *modes, *strict
+
+
+@each_head
+@pytest.mark.parametrize("name", GLOBALS)
+def test_the_made_up_batch_is_plain_torchs(name, release):
+    """The head's own code sees the same as in a fresh process, and may draw; what was set stays set."""
+    seen = []
+
+    class Drawing(type(head_of(release))):
+        def get_losses(self, *args, **named):
+            args = [*args]
+            seen.append((settings(), torch.rand(1).device, type(args[4]), args[4].is_inference()))
+            return super().get_losses(*args, **named)
+
+    head, plain = Drawing(CLASSES), settings()
+    state = torch.get_rng_state()
+    with GLOBALS[name]():
+        before = settings()
+        assert megvii.patch(head).get_losses.__func__ is megvii.get_losses
+        assert settings() == before
+    assert torch.equal(torch.get_rng_state(), state)
+    wanted = (torch.float32, torch.device("cpu"), False, False, False, False, False), torch.device("cpu")
+    assert set(seen) == {(*wanted, torch.Tensor, False)} and settings() == plain
+
+
+def test_warnings_that_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        megvii.patch(head_of(True))
+
+
+@each_head
+@pytest.mark.parametrize(
+    "strides",
+    [
+        [10, 20, 40], [7, 11], (8.0, 16.0, 32.0), [0.5, 1.25], [64], [4, 8, 16, 32, 64, 128], [1, 4000], [32, 16, 8],
+        torch.tensor([6, 12, 24]), np.array([12.0, 20.0]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_strides_of_any_kind(strides, release):
+    n = len(strides)
+    head = type(head_of(release))(CLASSES, 0.125, strides=strides, in_channels=[256] * n)
+    megvii.patch(head).use_l1 = True
+    sizes = torch.randint(6, 12, (n, 2), generator=torch.Generator().manual_seed(n)).tolist()
+    labels = torch.tensor([[[1, 2.5, 4, 3, 4], [0, 5.5, 3.8, 5, 5]], [[2, 1, 0.5, 0.5, 0.7], [0, 0, 0, 0, 0]]])
+    labels[..., 1:] *= min(strides)
+    with peers.deprecated_autocast(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.meshgrid")
+        features = [torch.rand(2, 32, h, w) for h, w in sizes]
+        ours = head(features, labels)
+        theirs = megvii.unpatch(head)(features, labels)
+    for mine, own in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(torch.as_tensor(mine), torch.as_tensor(own).float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("strides", [[8, 0], [8, -16], [torch.inf], [torch.nan], []])
+def test_strides_that_are_none(strides):
+    head = head_of(False)
+    head.strides = strides
+    with pytest.raises(ValueError, match=r"^strides of YoloxHead must be positive and finite, got \["):
+        megvii.patch(head)
 
 
 @each_head

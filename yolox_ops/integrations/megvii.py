@@ -2,9 +2,7 @@
 call. The page docs/megvii.md shows where the line goes."""
 
 import contextlib
-import functools
 import types
-import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -14,9 +12,9 @@ from torch import nn
 from yolox_ops.explanation import Explanation
 from yolox_ops.explanation.explain import explain
 from yolox_ops.integrations.megvii_head import SIGNATURES, get_assignments, get_losses, rule_name, scene
+from yolox_ops.integrations.megvii_trial import refuse_unknown
 from yolox_ops.ops.simota import simota
 from yolox_ops.presets import PRESETS
-from yolox_ops.yolox.anchors import anchor_grid
 
 __all__ = ["explained", "get_assignments", "patch", "patched", "scene", "unpatch"]
 
@@ -63,7 +61,7 @@ def patch(target: Target) -> Target:
             raise ValueError(
                 f"{name} must be the method of {type(head).__name__}, got {vars(head)[name]!r} in its place"
             )
-        _refuse_unknown(head)
+        refuse_unknown(head)
         head.get_losses = types.MethodType(get_losses, head)
         head.get_assignments = SIGNATURES[rule_name(head)]
     return target
@@ -141,46 +139,3 @@ def _is_patched(head: Any) -> bool:
 
 def _is_trainer(target: Any) -> bool:
     return hasattr(target, "data_type") and hasattr(getattr(target, "exp", None), "get_model")
-
-
-def _refuse_unknown(head: Any) -> None:
-    """Compares the head's own losses with ours on three made-up batches, each also with the L1 term."""
-    name = type(head).__name__
-    for seed in range(3):
-        batch = _made_up_batch(head, seed)
-        for use_l1 in (False, True):
-            before, head.use_l1 = head.use_l1, use_l1
-            try:
-                with torch.no_grad(), warnings.catch_warnings():  # of how it spells autocast
-                    warnings.simplefilter("ignore", FutureWarning)
-                    theirs = type(head).get_losses(head, *batch)
-                    ours = get_losses(head, *batch)
-            except Exception as error:
-                raise ValueError(f"{name}.get_losses must run on a made-up batch of Megvii's, got {error!r}") from error
-            finally:
-                head.use_l1 = before
-            if len(theirs) != len(ours):
-                raise ValueError(f"{name}.get_losses must return {len(ours)} values, got {len(theirs)}")
-            for term, wanted, new in zip(("total", "box", "obj", "cls", "l1", "num_fg"), theirs, ours, strict=True):
-                if not abs(float(wanted) - float(new)) <= 1e-4 * abs(float(wanted)):
-                    raise ValueError(
-                        f"{name} must have a rule of Megvii's; on a made-up batch its {term} is {float(wanted):.6g}, "
-                        f"and {float(new):.6g} by the rule {rule_name(head)!r}"
-                    )
-
-
-def _made_up_batch(head: Any, seed: int) -> tuple:
-    """Arguments of get_losses on the CPU: two images of 128 x 128 pixels with 3 and 2 objects."""
-    generator = torch.Generator().manual_seed(seed)
-    random = functools.partial(torch.rand, generator=generator)
-    points, strides = anchor_grid(128, 128, tuple(head.strides))
-    N = len(strides)
-    raw_boxes = random(2, N, 4) * 2 - 0.5
-    centre = points + (raw_boxes[..., :2] - 0.5) * strides[:, None]
-    logits = random(2, N, 1 + head.num_classes) * 6 - 4
-    outputs = torch.cat([centre, raw_boxes[..., 2:].exp() * strides[:, None], logits], -1)
-    labels = torch.cat([random(2, 5, 1) * head.num_classes, random(2, 5, 2) * 128, 8 + random(2, 5, 2) * 80], -1)
-    labels[..., 0].floor_()
-    labels[0, 3:], labels[1, 2:] = 0, 0
-    x, y = ((points / strides[:, None] - 0.5).T)[:, None]
-    return None, [x], [y], [strides[None]], labels, outputs, [raw_boxes], outputs.dtype
