@@ -2,7 +2,6 @@
 call. The page docs/megvii.md shows where the line goes."""
 
 import contextlib
-import types
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -10,20 +9,18 @@ import torch
 from torch import nn
 
 from yolox_ops.explanation import Explanation
-from yolox_ops.explanation.explain import explain
-from yolox_ops.integrations.megvii_head import SIGNATURES, get_assignments, get_losses, rule_name, scene
-from yolox_ops.integrations.megvii_trial import refuse_unknown
-from yolox_ops.ops.simota import simota
-from yolox_ops.presets import PRESETS
+from yolox_ops.integrations.megvii_class import is_patched, set_patched, unwatch, watch
+from yolox_ops.integrations.megvii_head import SIGNATURES, get_assignments, get_losses, scene
+from yolox_ops.integrations.megvii_trial import one_line, refuse_unknown
 
-__all__ = ["explained", "get_assignments", "patch", "patched", "scene", "unpatch"]
+__all__ = ["explained", "get_assignments", "get_losses", "patch", "patched", "scene", "unpatch"]
 
 Target = TypeVar("Target")
 
 HEADS = ("YOLOXHead", "YoloxHead")
 # What the patch uses of a head; mmdetection's class goes by the same name and has others.
 _USED = ("get_losses", "get_assignments", "num_classes", "strides", "use_l1", "iou_loss")
-_PATCH = ("get_losses", "get_assignments")
+_METHODS = ("get_assignments", "get_losses")
 _DATA_TYPE = "_data_type_before_yolox_ops"  # where a Trainer keeps it
 
 
@@ -32,7 +29,8 @@ def patch(target: Target) -> Target:
 
     The losses and gradients stay those of the head's own code but for rounding (and where that crashes or divides 0 by
     0), also under autocast, DistributedDataParallel and torch.compile; the parameters stay as they are. There is one
-    assignment for the batch and no synchronisation. The positives are counted per process, as the head does.
+    assignment for the batch and no synchronisation. The positives are counted per process, as the head does. The head
+    becomes an object of a subclass of its class, of the same name, and so do its copies, and what is pickled of it.
 
     Args:
         target: a YOLOXHead (Megvii) or YoloxHead (pixeltable-yolox), a model that holds one, also wrapped by
@@ -56,14 +54,14 @@ def patch(target: Target) -> Target:
         trainer.data_type = torch.float32
         return target
     head = find_head(target)
-    if not _is_patched(head):
-        for name in [name for name in _PATCH if name in vars(head)]:
-            raise ValueError(
-                f"{name} must be the method of {type(head).__name__}, got {vars(head)[name]!r} in its place"
-            )
+    if not is_patched(head):
+        _drop_stored(head)
+        for name in _METHODS:
+            if name in vars(head):
+                found = one_line(vars(head)[name])
+                raise ValueError(f"{name} must be the method of {type(head).__name__}, got {found} in its place")
         refuse_unknown(head)
-        head.get_losses = types.MethodType(get_losses, head)
-        head.get_assignments = SIGNATURES[rule_name(head)]
+        set_patched(head, True)
     return target
 
 
@@ -75,16 +73,16 @@ def unpatch(target: Target) -> Target:
         unpatch(trainer.exp.get_model())
         return target
     head = find_head(target)
-    if _is_patched(head):
-        for name in _PATCH:
-            delattr(head, name)
+    _drop_stored(head)
+    if is_patched(head):
+        set_patched(head, False)
     return target
 
 
 @contextlib.contextmanager
 def patched(target: Target) -> Iterator[Target]:
     """`with patched(model):` patches, and unpatches at the end what was not patched before."""
-    before = _DATA_TYPE in vars(target) if _is_trainer(target) else _is_patched(find_head(target))
+    before = _DATA_TYPE in vars(target) if _is_trainer(target) else is_patched(find_head(target))
     try:
         yield patch(target)
     finally:
@@ -96,25 +94,14 @@ def patched(target: Target) -> Iterator[Target]:
 def explained(target: Any) -> Iterator[list[Explanation]]:
     """`with explained(model) as explanations:` puts an Explanation of every batch that the model trains on onto that
     list: whom simota, by the head's rule, gives which anchors. The losses stay those of the head, patched or not. It
-    looks at values, so it is for the model itself and not for what torch.compile(fullgraph=True) made of it."""
-    head = find_head(target)
-    inner, rule, found = head.get_losses, PRESETS[rule_name(head)], list[Explanation]()
-
-    def watched(imgs: Any, x_shifts: Any, y_shifts: Any, expanded_strides: Any, labels: Any, outputs: Any, *rest: Any,
-                **named: Any) -> Any:  # fmt: skip
-        inputs = scene(x_shifts, y_shifts, expanded_strides, labels, outputs)
-        found.append(explain(simota(*inputs, **rule), *inputs, **rule))
-        return inner(imgs, x_shifts, y_shifts, expanded_strides, labels, outputs, *rest, **named)
-
-    before = vars(head).get("get_losses")
-    head.get_losses = watched
+    looks at values, so it is for the model itself, not for what torch.compile(fullgraph=True) made of it, and not for
+    copies of it."""
+    head, found = find_head(target), list[Explanation]()
+    watch(head, found)
     try:
         yield found
     finally:
-        if vars(head).get("get_losses") is watched:
-            del head.get_losses
-            if before is not None:
-                head.get_losses = before
+        unwatch(head, found)
 
 
 def find_head(target: Any) -> Any:
@@ -133,8 +120,15 @@ def find_head(target: Any) -> Any:
     return heads[0]
 
 
-def _is_patched(head: Any) -> bool:
-    return getattr(head.get_losses, "__func__", None) is get_losses
+def _drop_stored(head: Any) -> None:
+    """Whoever replaced a method for a while has left it on the object, where it would hide that of the class. Pickles
+    of earlier versions have ours there."""
+    for name in _METHODS:
+        if name in vars(head):
+            stored = vars(head).pop(name)
+            ours = getattr(stored, "__func__", stored) in (get_losses, *SIGNATURES.values())
+            if not ours and stored != getattr(head, name):
+                vars(head)[name] = stored
 
 
 def _is_trainer(target: Any) -> bool:
