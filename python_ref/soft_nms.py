@@ -7,17 +7,30 @@ from collections.abc import Sequence
 from python_ref.pairwise_iou import Box, similarity
 
 
-def weight(iou: float, method: str, sigma: float, iou_threshold: float) -> float:
+def weight(iou: float, method: str, sigma: float, iou_threshold: float, inclusive: bool = False) -> float:
     """What selecting a box multiplies the score of another by. Hard NMS removes it: NaN reaches no threshold."""
     if method == "gaussian":
         return math.exp(-iou * iou / sigma)
-    if not iou > iou_threshold:
+    reaches = iou >= iou_threshold if inclusive else iou > iou_threshold
+    if not reaches or iou == 0:
         return 1.0
     if method == "hard":
         return math.nan
     if method == "linear":
         return 1 - iou
     return math.exp(-iou * iou / sigma) if sigma > 0 else 1.0  # a mean that is not positive lowers nothing
+
+
+def order_corners(box: Box) -> Box:
+    """xyxy, of two corners that lie opposite each other."""
+    x1, y1, x2, y2 = box
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+
+
+def find_candidates(scores: Sequence[float], most: int | None) -> list[int]:
+    """Those that take part: all, or the largest of them."""
+    best = sorted((i for i in range(len(scores)) if scores[i] == scores[i]), key=lambda i: -scores[i])
+    return sorted(best[:most])
 
 
 class Process:
@@ -27,19 +40,23 @@ class Process:
         self,
         boxes: Sequence[Box],  # [N]
         scores: Sequence[float],  # [N]
-        labels: Sequence[int] | None = None,  # [N]
+        labels: Sequence[float] | None = None,  # [N]
         *,
         method: str = "gaussian",
         sigma: float = 0.5,
         iou_threshold: float = 0.3,
-        score_threshold: float = 1e-3,
+        inclusive: bool = False,
+        score_threshold: float | None = 1e-3,
+        max_candidates: int | None = None,
         fmt: str = "xyxy",
+        any_corners: bool = False,
     ) -> None:
-        self.boxes, self.labels, self.fmt = boxes, labels or [0] * len(boxes), fmt
-        self.method, self.sigma, self.iou_threshold = method, sigma, iou_threshold
-        self.score_threshold = score_threshold
-        # A comparison with NaN is false, so a NaN score drops out here as well.
-        self.remaining = {i: score for i, score in enumerate(scores) if score >= score_threshold}
+        self.boxes = [order_corners(box) for box in boxes] if any_corners else boxes
+        self.labels, self.fmt = labels or [0] * len(boxes), fmt
+        self.method, self.sigma, self.iou_threshold, self.inclusive = method, sigma, iou_threshold, inclusive
+        self.score_threshold = -math.inf if score_threshold is None else score_threshold
+        candidates = find_candidates(scores, max_candidates)
+        self.remaining = {i: scores[i] for i in candidates if scores[i] >= self.score_threshold}
 
     def find_best(self) -> int:
         return max(self.remaining, key=lambda i: (self.remaining[i], -i))
@@ -55,7 +72,7 @@ class Process:
             iou = similarity(self.boxes[chosen], self.boxes[i], self.fmt)
             if math.isnan(iou):
                 iou = 0.0
-            self.remaining[i] *= weight(iou, self.method, sigma, self.iou_threshold)
+            self.remaining[i] *= weight(iou, self.method, sigma, self.iou_threshold, self.inclusive)
             if not self.remaining[i] >= self.score_threshold:
                 del self.remaining[i]
         return score
@@ -64,10 +81,10 @@ class Process:
 def soft_nms(
     boxes: Sequence[Box],  # [N]
     scores: Sequence[float],  # [N]
-    labels: Sequence[int] | None = None,  # [N]
+    labels: Sequence[float] | None = None,  # [N]
     *,
     max_detections: int | None = None,
-    **rule: float | str,
+    **rule: float | str | None,
 ) -> list[tuple[int, float]]:
     """(index, decayed score) in order of selection."""
     process = Process(boxes, scores, labels, **rule)  # type: ignore[arg-type]  # the keywords of Process

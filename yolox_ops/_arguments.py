@@ -95,6 +95,18 @@ def check_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be below 2^63, got {value}")
 
 
+def check_flag(name: str, value: object) -> None:
+    numpy = sys.modules.get("numpy")
+    if not isinstance(value, bool) and not (numpy is not None and isinstance(value, numpy.bool_)):
+        raise TypeError(f"{name} must be True or False, got {short_repr(value)}")
+
+
+def check_corners(any_corners: object, fmt: str) -> None:
+    check_flag("any_corners", any_corners)
+    if any_corners and fmt != "xyxy":
+        raise ValueError(f"any_corners must be False where boxes are not 'xyxy', got fmt {fmt!r}")
+
+
 def check_nms_rule(
     method: str,
     sigma: float,

@@ -11,5 +11,6 @@ def soft_nms(
     score_threshold: float,
     max_detections: int,
     fmt: str,
+    inclusive: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 def allowed_threads() -> int: ...

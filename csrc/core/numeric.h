@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #if defined(__CUDACC__)
@@ -28,6 +29,16 @@ YOLOX_OPS_INLINE T larger(T a, T b) {
 template <class T>
 YOLOX_OPS_INLINE T smaller(T a, T b) {
   return choose(a < b, a, b);
+}
+
+// An option in the arithmetic's type. One that is not 0 does not become 0, and a finite one stays finite.
+template <class T>
+YOLOX_OPS_INLINE T narrow(double value) {
+  const T most = std::numeric_limits<T>::max(), least = std::numeric_limits<T>::denorm_min();
+  const T nearest = static_cast<T>(value);
+  if (nearest == T(0) && value != 0) return value < 0 ? -least : least;
+  if (nearest - nearest != T(0) && value - value == 0) return value < 0 ? -most : most;
+  return nearest;
 }
 
 // The same where it does not matter what becomes of a NaN, which a GPU does in one instruction.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "boxes/formats.h"
@@ -31,28 +32,44 @@ struct NmsRule {
   // What `weight` takes beside the overlap; `mean` is the mean of the scores that remain.
   YOLOX_OPS_INLINE T scale(T mean) const {
     const T width = method == Method::kGaussian ? sigma : mean;
-    return width > T(0) ? T(-1) / width : T(0);  // a mean that is not positive lowers nothing
+    // A mean that is not positive lowers nothing; the quotient of a tiny width stays finite.
+    return width > T(0) ? T(-1) / larger(width, std::numeric_limits<T>::min()) : T(0);
   }
 };
 
 // What a caller asks for, but for the boxes.
 struct NmsOptions {
   NmsOptions(const std::string& fmt, const std::string& method_, double sigma_, double iou_threshold_,
-             double score_threshold_, int64_t max_detections_)
+             double score_threshold_, int64_t max_detections_, bool inclusive_)
       : format(parse_format(fmt)),
         method(parse_method(method_)),
         sigma(sigma_),
         iou_threshold(iou_threshold_),
         score_threshold(score_threshold_),
-        max_detections(max_detections_) {
+        max_detections(max_detections_),
+        inclusive(inclusive_) {
     check(max_detections >= -1, "max_detections must be at least 0, or -1 for all, got ", max_detections);
   }
 
   template <class T>
   NmsRule<T> rule() const {
-    // A pair that does not overlap never decays, which a negative threshold would ask for.
-    return {method, static_cast<T>(sigma), static_cast<T>(std::max(iou_threshold, 0.0)),
-            static_cast<T>(score_threshold)};
+    return {method, narrow<T>(sigma), limit<T>(), floor<T>()};
+  }
+
+  // What an IoU must exceed. A pair that does not overlap never decays, which a negative threshold, or one of 0 that is
+  // inclusive, would ask for.
+  template <class T>
+  T limit() const {
+    const T nearest = static_cast<T>(iou_threshold);
+    return std::max(inclusive ? std::nextafter(nearest, -std::numeric_limits<T>::infinity()) : nearest, T(0));
+  }
+
+  // What a score must reach. Where T has no number near the threshold, it is the next one that reaches it.
+  template <class T>
+  T floor() const {
+    const T nearest = static_cast<T>(score_threshold);
+    const bool far = nearest == T(0) || std::isinf(nearest);
+    return far && nearest < score_threshold ? std::nextafter(nearest, std::numeric_limits<T>::infinity()) : nearest;
   }
 
   // At most how many of an image's `boxes` are selected.
@@ -65,6 +82,7 @@ struct NmsOptions {
   Method method;
   double sigma, iou_threshold, score_threshold;
   int64_t max_detections;
+  bool inclusive;  // acts where the IoU equals iou_threshold, too
 };
 
 // What a score is multiplied by. Hard NMS makes it NaN, which reaches no threshold.

@@ -10,8 +10,9 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes,           // [B
                                             const Tensor& scores,          // [B, N]
                                             std::optional<Tensor> labels,  // [B, N]
                                             std::string method, double sigma, double iou_threshold,
-                                            double score_threshold, int64_t max_detections, std::string fmt) {
-  NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections});
+                                            double score_threshold, int64_t max_detections, std::string fmt,
+                                            bool inclusive) {
+  NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections, inclusive});
   if (call.B == 0) return {call.indices, call.decayed, call.counts};
   dispatch_dtype(call.dtype, [&]<class T>() {
     run_soft_nms(TorchThreads(),
@@ -30,7 +31,7 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes,           // [B
 STABLE_TORCH_LIBRARY_FRAGMENT(yolox_ops, m) {
   m.def(
       "soft_nms(Tensor boxes, Tensor scores, Tensor? labels, str method, float sigma, float iou_threshold, "
-      "float score_threshold, int max_detections, str fmt) -> (Tensor, Tensor, Tensor)");
+      "float score_threshold, int max_detections, str fmt, bool inclusive=False) -> (Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(yolox_ops, CPU, m) { m.impl("soft_nms", TORCH_BOX(&yolox_ops::soft_nms)); }

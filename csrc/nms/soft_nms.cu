@@ -173,9 +173,10 @@ std::tuple<Tensor, Tensor, Tensor> soft_nms(const Tensor& boxes,           // [B
                                             const Tensor& scores,          // [B, N]
                                             std::optional<Tensor> labels,  // [B, N]
                                             std::string method, double sigma, double iou_threshold,
-                                            double score_threshold, int64_t max_detections, std::string fmt) {
+                                            double score_threshold, int64_t max_detections, std::string fmt,
+                                            bool inclusive) {
   const Device device(boxes);
-  NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections});
+  NmsCall call(boxes, scores, labels, {fmt, method, sigma, iou_threshold, score_threshold, max_detections, inclusive});
   if (call.B * call.K == 0) {
     torch::stable::zero_(call.counts);
   } else {

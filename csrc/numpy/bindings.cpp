@@ -58,8 +58,9 @@ std::tuple<Array<int64_t>, Array<T>, Array<int64_t>> soft_nms(const Array<T>& bo
                                                               const std::optional<Array<int64_t>>& labels,  // [B, N]
                                                               const std::string& method, double sigma,
                                                               double iou_threshold, double score_threshold,
-                                                              int64_t max_detections, const std::string& fmt) {
-  const NmsOptions options(fmt, method, sigma, iou_threshold, score_threshold, max_detections);
+                                                              int64_t max_detections, const std::string& fmt,
+                                                              bool inclusive) {
+  const NmsOptions options(fmt, method, sigma, iou_threshold, score_threshold, max_detections, inclusive);
   check_shape(boxes, "boxes", "[B, N, 4]", {-1, -1, 4});
   const int64_t B = boxes.shape(0), N = boxes.shape(1), K = options.most(N);
   check_shape(scores, "scores", "[B, N]", {B, N});
@@ -89,7 +90,7 @@ void bind(py::module_& m) {
         py::arg("kind"));
   m.def("soft_nms", &soft_nms<T>, py::arg("boxes").noconvert(), py::arg("scores").noconvert(),
         py::arg("labels").noconvert().none(true), py::arg("method"), py::arg("sigma"), py::arg("iou_threshold"),
-        py::arg("score_threshold"), py::arg("max_detections"), py::arg("fmt"));
+        py::arg("score_threshold"), py::arg("max_detections"), py::arg("fmt"), py::arg("inclusive") = false);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 """How every kernel is launched."""
 
+import ctypes
+import math
 from typing import Any
 
 import torch
@@ -17,6 +19,21 @@ def launch(kernel: Any, programs: int, *args: Any, **constants: Any) -> None:
     if programs > 0:
         with torch.cuda.device_of(first):
             kernel[(programs,)](*args, **constants, enable_fp_fusion=False)
+
+
+def round_to(value: float, dtype: torch.dtype) -> float:
+    """The number of the dtype, float32 or float64, that is nearest."""
+    return value if dtype == torch.float64 else ctypes.c_float(value).value
+
+
+def narrow(value: float, dtype: torch.dtype) -> float:
+    """An option in the arithmetic's dtype. One that is not 0 does not become 0, and a finite one stays finite."""
+    nearest = round_to(value, dtype)
+    if nearest == 0 and value != 0:
+        return math.copysign(2.0**-149, value)
+    if math.isinf(nearest) and math.isfinite(value):
+        return math.copysign(torch.finfo(dtype).max, value)
+    return nearest
 
 
 def blocks(size: int, block: int) -> int:

@@ -24,8 +24,11 @@ def sum_scores(score, rival):
 
 @triton.jit
 def exponent_scale(sigma):
-    """The factor of IoU^2 in the exponent; a mean that is not positive lowers nothing."""
-    return tl.where(sigma > 0, divide(tl.full((), -1.0, sigma.dtype), sigma), 0.0)
+    """The factor of IoU^2 in the exponent; a mean that is not positive lowers nothing, and the quotient of a tiny sigma
+    stays finite."""
+    least = 2.2250738585072014e-308 if sigma.dtype == tl.float64 else 1.1754943508222875e-38
+    width = tl.where(sigma > least, sigma, least)
+    return tl.where(sigma > 0, divide(tl.full((), -1.0, sigma.dtype), width), 0.0)
 
 
 @triton.jit
