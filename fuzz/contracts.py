@@ -11,16 +11,16 @@ class Argument(NamedTuple):
     """A tensor. Sizes are letters, which mean the same in all of a call, or digits; "..." are dimensions that
     broadcast."""
 
-    dtype: str  # "float" or "int"
+    dtype: str  # "float", "int" or "number", which is either
     sizes: tuple[str, ...]
     values: str  # a name in fuzz/values.py
     optional: bool
 
 
 class Option(NamedTuple):
-    """A number, count or choice. `usual` are values that fit; an unguarded one the bare op takes as it comes."""
+    """A number, count, choice or flag. `usual` are values that fit; an unguarded one the bare op takes as it comes."""
 
-    type: str  # "number", "count" or "choice"
+    type: str  # "number", "count", "choice" or "flag"
     usual: Sequence[Any]
     fits: Callable[[Any], bool]
     guarded: bool = True
@@ -119,20 +119,29 @@ SINKHORN = {
     "iterations": _count(1, MOST, 1, 2, 7, 50),
     "tolerance": OTA["tolerance"],
 }
-DETECTIONS = _arguments(boxes="float B N 4: box", scores="float B N: score", labels="int? B N: any")
-DETECTION = _arguments(boxes="float N 4: box", scores="float N: score", labels="int? N: any")
+DETECTIONS = _arguments(boxes="float B N 4: box", scores="float B N: score", labels="number? B N: any")
+DETECTION = _arguments(boxes="float N 4: box", scores="float N: score", labels="number? N: any")
+FLAG = Option("flag", (False, True), lambda x: True)
+CANDIDATES = Option("count", (None, 0, 1, 3, 100, 2**62), lambda x: x is None or 0 <= x <= MOST)
 NMS = {
     "method": _choice("hard", "linear", "gaussian", "mean_gaussian"),
-    "sigma": POSITIVE,
+    "sigma": POSITIVE._replace(usual=(*POSITIVE.usual, 1e-46, 1e39)),
     "iou_threshold": Option("number", (0.3, 0.5, 0, 0.65, 1, 2.0), lambda x: x >= 0),
-    "score_threshold": Option("number", (1e-3, 0.0, 0.2871, -1.0, -math.inf), lambda x: x == x),
-    "max_detections": Option("count", (None, 0, 1, 3, 100, 2**62), lambda x: x is None or 0 <= x <= MOST),
+    "score_threshold": Option("number", (1e-3, 0.0, 0.2871, -1.0, -math.inf, 1e-46, -1e39), lambda x: x == x),
+    "max_detections": CANDIDATES,
     "fmt": FMT,
+    "inclusive": FLAG,
 }
 # What cannot touch bad memory the native code does not look at.
 BARE_NMS = {
     **{name: option._replace(guarded=False) if option.type == "number" else option for name, option in NMS.items()},
     "max_detections": _count(-1, MOST, -1, 0, 1, 3, 100, 2**62),
+}
+BARE_DETECTIONS = {**DETECTIONS, "labels": DETECTIONS["labels"]._replace(dtype="int")}
+NMS |= {
+    "score_threshold": NMS["score_threshold"]._replace(usual=(*NMS["score_threshold"].usual, None)),
+    "max_candidates": CANDIDATES,
+    "any_corners": FLAG._replace(usual=(False, False, True)),
 }
 
 
@@ -172,8 +181,8 @@ OPS = {
             simota=(SCENE, {**COST, **MATCH}),
             ota=(SCENE, OTA),
             sinkhorn=(TRANSPORT, SINKHORN),
-            soft_nms=(DETECTIONS, BARE_NMS),
+            soft_nms=(BARE_DETECTIONS, BARE_NMS),
         ),
-        *_ops("yolox_ops._numpy", pairwise_iou=(BATCHED, BOX), soft_nms=(DETECTIONS, BARE_NMS)),
+        *_ops("yolox_ops._numpy", pairwise_iou=(BATCHED, BOX), soft_nms=(BARE_DETECTIONS, BARE_NMS)),
     ]
 }

@@ -42,7 +42,7 @@ def draw(op: Op, rnd: Random, huge: bool = False) -> Call:
         dtype = rnd.choice(values.FLOATS) if mixed else common
         if op.room == "yolox_ops._numpy":
             dtype = torch.float64 if common == torch.float64 else torch.float32
-        if argument.dtype == "int":
+        if argument.dtype == "int" or (argument.dtype == "number" and rnd.random() < 0.8):
             narrow = op.room != "yolox_ops._numpy" and rnd.random() < 0.3
             dtype = rnd.choice(values.INTEGERS) if narrow else torch.int64
         call.arguments[name] = _tensor(call, argument, dtype, sizes, grid, rnd)
@@ -124,7 +124,7 @@ def _tensor(call: Call, argument: Argument, dtype: torch.dtype, sizes: dict, gri
     assert len(numbers) == count, (argument, shape, len(numbers))
     if argument.dtype == "float" and not call.tame and rnd.random() < 0.5:
         values.spoil(rnd, numbers, values.SPECIAL)
-    elif argument.dtype == "int" and rnd.random() < 0.06:
+    elif argument.dtype != "float" and rnd.random() < 0.06:
         values.spoil(rnd, numbers, values.WILD_INTEGERS)
     tensor = values.dense(numbers, shape, dtype)
     if rnd.random() < 0.35 and call.op.room != "yolox_ops._numpy":

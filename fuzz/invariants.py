@@ -25,12 +25,16 @@ def tensors_of(answer: Any) -> list[Tensor]:
 
 def as_tensors(call: Call) -> dict[str, Any]:
     """The arguments of a call that was answered; arrays become tensors of the same values."""
-    return {name: _as_tensor(value) for name, value in call.arguments.items()}
+    return {name: _as_tensor(call, name, value) for name, value in call.arguments.items()}
 
 
-def _as_tensor(value: Any) -> Any:
+def _as_tensor(call: Call, name: str, value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return value
+    if value.dtype.kind in "iub" and call.op.arguments[name].dtype == "float":
+        value = value.astype(np.result_type(np.float32, value.dtype))
+    if name.startswith("boxes") and value.shape == (0,):
+        value = value.reshape(0, 4)
     if value.dtype.name == "bfloat16":
         return torch.from_numpy(value.astype(np.float32)).bfloat16()
     if value.dtype.kind == "u":  # of these torch knows the narrowest only
@@ -183,7 +187,8 @@ def _selected(indices: Tensor, decayed: Tensor, scores: Tensor, options: dict) -
     require(len(set(chosen)) == len(chosen), "a box selected twice")
     require(all(0 <= i < len(scores) for i in chosen), "a box that there is not")
     require(not decayed.isnan().any(), "a NaN score selected")
-    threshold = torch.tensor(float(options["score_threshold"]), dtype=decayed.dtype)
+    threshold = options["score_threshold"]
+    threshold = torch.tensor(-math.inf if threshold is None else float(threshold), dtype=decayed.dtype)
     require(not (decayed < threshold).any(), "a score below score_threshold")
     if threshold >= 0:  # scores below 0 rise as they decay
         require((decayed[1:] <= decayed[:-1]).all(), "scores that are not in order")

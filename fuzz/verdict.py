@@ -11,6 +11,8 @@ from fuzz.call import Call
 from fuzz.contracts import Argument, Option
 from fuzz.values import FLOATS, INTEGERS
 
+NUMBERS = (torch.bool, torch.float8_e4m3fn)  # which torch makes float64
+
 
 class Verdict(IntEnum):
     ANSWER = 0
@@ -25,7 +27,7 @@ def verdict(call: Call, counts_are_clamped: bool = False) -> Verdict:
     found += [_option(call, option, call.options[name]) for name, option in call.op.options.items()]
     if Verdict.EITHER in found:
         return Verdict.EITHER
-    if Verdict.REFUSE in found or not _shapes_fit(call) or not _dtypes_fit(call):
+    if Verdict.REFUSE in found or not _options_fit(call) or not _shapes_fit(call) or not _dtypes_fit(call):
         return Verdict.REFUSE
     if any(math.prod(t.shape) >= 2**28 for t in call.arguments.values() if t is not None):
         return Verdict.EITHER  # may not fit into memory, or into 32 bits
@@ -43,27 +45,29 @@ def _argument(call: Call, argument: Argument, value: Any) -> Verdict:
         return Verdict.EITHER if call.op.bare else Verdict.REFUSE
     if value.layout != torch.strided or value.device.type != "cpu":
         return Verdict.EITHER
-    return Verdict.ANSWER if value.dtype in (FLOATS if argument.dtype == "float" else INTEGERS) else Verdict.REFUSE
+    allowed = {"float": FLOATS, "int": INTEGERS, "number": (*FLOATS, *INTEGERS, *NUMBERS)}[argument.dtype]
+    return Verdict.ANSWER if value.dtype in allowed else Verdict.REFUSE
 
 
 def _array(call: Call, argument: Argument, value: Any) -> Verdict:
     if not isinstance(value, np.ndarray):
-        return Verdict.EITHER if call.op.bare else Verdict.REFUSE
+        return Verdict.EITHER  # NumPy decides what is an array
     if type(value) is not np.ndarray:
         return Verdict.EITHER
     if call.op.bare:
         kinds = ("float32", "float64") if argument.dtype == "float" else ("int64",)
         fits = value.flags.c_contiguous and value.flags.aligned and value.dtype.isnative and value.dtype.name in kinds
-    elif argument.dtype == "float":
-        fits = value.dtype.name in ("float16", "float32", "float64", "bfloat16")
     else:
-        fits = value.dtype.kind in "iu"
+        fits = np.can_cast(value.dtype, np.float64)
     return Verdict.ANSWER if fits else Verdict.REFUSE
 
 
 def _option(call: Call, option: Option, value: Any) -> Verdict:
     if isinstance(value, np.generic) and not isinstance(value, float) and call.op.room == "yolox_ops.numpy":
         value = value.item()
+    if option.type == "flag":
+        refusal = Verdict.EITHER if call.op.bare else Verdict.REFUSE
+        return Verdict.ANSWER if isinstance(value, bool) else refusal
     plain = type(value) in (int, float, str, type(None))
     if call.op.bare and not plain:
         return Verdict.EITHER
@@ -71,6 +75,8 @@ def _option(call: Call, option: Option, value: Any) -> Verdict:
         fits = isinstance(value, str) and option.fits(value)
     elif option.type == "count":
         fits = (type(value) is int or value is None) and _holds(option, value)
+    elif value is None:
+        fits = None in option.usual
     else:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
         fits = fits and not (isinstance(value, int) and abs(value) >= 2**1023)
@@ -84,6 +90,20 @@ def _holds(option: Option, value: Any) -> bool:
     return option.fits(value) if value is not None or option.usual[0] is None else False
 
 
+def _options_fit(call: Call) -> bool:
+    """Options that depend on each other."""
+    return not call.options.get("any_corners") or call.options["fmt"] == "xyxy"
+
+
+def _is_empty_set(call: Call, name: str, shape: list[int]) -> bool:
+    """[0] stands for [0, 4], and [B, 0] for [B, 0, 4]."""
+    if call.op.bare or not name.startswith("boxes"):
+        return False
+    if call.op.rule.endswith("soft_nms"):
+        return len(shape) == len(call.op.arguments[name].sizes) - 1 and shape[-1] == 0
+    return call.op.on_arrays and shape == [0]
+
+
 def _shapes_fit(call: Call) -> bool:
     """Letters must mean one size, batch dimensions broadcast."""
     known: dict[str, int] = {}
@@ -93,6 +113,8 @@ def _shapes_fit(call: Call) -> bool:
         if value is None:
             continue
         sizes, shape = argument.sizes, list(value.shape)
+        if _is_empty_set(call, name, shape):
+            shape.append(4)
         if sizes[0] == "...":
             sizes = sizes[1:]
             batches.append(shape[: max(0, len(shape) - len(sizes))])

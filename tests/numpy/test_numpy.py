@@ -161,12 +161,18 @@ def test_keeps_what_opencv_keeps(method, code):
     np.testing.assert_allclose(mine, decayed.ravel(), rtol=1e-5)
 
 
+def rules(function):
+    """Its docstring before "Returns:" without the arrays, of which NumPy's may be of more dtypes."""
+    lines = function.__doc__.split("Returns:")[0].splitlines()
+    return [line for line in lines if not line.strip().startswith(("boxes", "scores"))]
+
+
 @pytest.mark.parametrize("op", ["pairwise_iou", "soft_nms", "batched_soft_nms"])
 def test_signature_and_docstring_are_those_of_the_op(op):
     mine, theirs = getattr(on_arrays, op), getattr(yolox_ops, op)
     strip = [p.replace(annotation=p.empty) for p in inspect.signature(mine).parameters.values()]
     assert strip == [p.replace(annotation=p.empty) for p in inspect.signature(theirs).parameters.values()]
-    assert mine.__doc__.split("Returns:")[0] == theirs.__doc__.split("Returns:")[0]
+    assert rules(mine) == rules(theirs)
     assert on_arrays.__all__ == ["SoftNMS", "batched_soft_nms", "pairwise_iou", "soft_nms"]
 
 

@@ -18,8 +18,7 @@ BOXES, SCORES = random_boxes(5), torch.rand(5)
 def message(function, *args, **kwargs):
     with pytest.raises((ValueError, TypeError)) as caught:
         function(*args, **kwargs)
-    text = str(caught.value).replace("numpy.ndarray", "torch.Tensor").replace("ndarray", "Tensor")
-    return caught.type, text.replace("integer array", "integer tensor").replace("torch.", "")
+    return caught.type, str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -27,27 +26,24 @@ def message(function, *args, **kwargs):
     [
         ("pairwise_iou", (torch.rand(3, 5), BOXES), {}),
         ("pairwise_iou", (BOXES, torch.rand(4)), {}),
-        ("pairwise_iou", (BOXES, BOXES.int()), {}),
-        ("pairwise_iou", (BOXES.tolist(), BOXES), {}),
         ("pairwise_iou", (BOXES, BOXES), {"fmt": "yxyx"}),
         ("pairwise_iou", (BOXES, BOXES), {"kind": "dice"}),
         ("pairwise_iou", (BOXES.expand(2, 5, 4), BOXES.expand(3, 5, 4)), {}),
         ("soft_nms", (BOXES[:, :3], SCORES), {}),
         ("soft_nms", (BOXES[None], SCORES), {}),
-        ("soft_nms", (BOXES.int(), SCORES), {}),
         ("soft_nms", (BOXES, SCORES[:4]), {}),
-        ("soft_nms", (BOXES, SCORES > 0), {}),
-        ("soft_nms", (BOXES, 0.5), {}),
         ("soft_nms", (BOXES, SCORES, torch.zeros(4, dtype=int)), {}),
-        ("soft_nms", (BOXES, SCORES, SCORES), {}),
-        ("soft_nms", (BOXES, SCORES, SCORES > 0), {}),
-        ("soft_nms", (BOXES, SCORES, [0] * 5), {}),
         ("soft_nms", (BOXES, SCORES), {"method": "soft"}),
         ("soft_nms", (BOXES, SCORES), {"fmt": "yxyx"}),
         ("soft_nms", (BOXES, SCORES), {"sigma": 0.0}),
         ("soft_nms", (BOXES, SCORES), {"sigma": "1"}),
         ("soft_nms", (BOXES, SCORES), {"iou_threshold": -0.1}),
         ("soft_nms", (BOXES, SCORES), {"score_threshold": math.nan}),
+        ("soft_nms", (BOXES, SCORES), {"inclusive": "yes"}),
+        ("soft_nms", (BOXES, SCORES), {"any_corners": 1}),
+        ("soft_nms", (BOXES, SCORES), {"any_corners": True, "fmt": "cxcywh"}),
+        ("soft_nms", (BOXES, SCORES), {"max_candidates": -1}),
+        ("soft_nms", (BOXES, SCORES), {"max_candidates": 1.5}),
         ("soft_nms", (BOXES, SCORES), {"max_detections": -1}),
         ("soft_nms", (BOXES, SCORES), {"max_detections": "3"}),
         ("soft_nms", (BOXES, SCORES), {"max_detections": True}),
@@ -59,6 +55,56 @@ def test_errors_are_the_same(op, args, kwargs):
     mine = message(getattr(on_arrays, op), *map(array, args), **kwargs)
     theirs = message(getattr(yolox_ops, op), *args, **kwargs)
     assert mine == theirs
+
+
+ODD = {
+    "objects": (np.array([[1, None, 3, 4]] * 5), TypeError, "floats or integers that fit into float64, got object"),
+    "strings": ([["0", "0", "9", "9"]] * 5, TypeError, "floats or integers that fit into float64, got <U1"),
+    "complex": (BOXES.numpy() * 1j, TypeError, "floats or integers that fit into float64, got complex64"),
+    "times": (np.zeros((5, 4), "M8[s]"), TypeError, r"floats or integers that fit into float64, got datetime64\[s\]"),
+    "spans": (np.zeros((5, 4), "m8[s]"), TypeError, r"floats or integers that fit into float64, got timedelta64\[s\]"),
+    "records": (np.zeros((5, 4), [("a", "f4")]), TypeError, "floats or integers that fit into float64, got "),
+    "huge integers": ([[0, 0, 9, 2**70]] * 5, TypeError, "floats or integers that fit into float64, got object"),
+    "ragged": (
+        [[0, 0, 9, 9]] * 4 + [[0, 0]],
+        ValueError,
+        "an array of numbers, got a list whose parts differ",
+    ),
+    "masked": (np.ma.masked_less(BOXES.numpy(), BOXES.min() + 1e-3), ValueError, "nothing masked, got 1 of 20 masked"),
+    "needs a gradient": (
+        BOXES.clone().requires_grad_(),
+        TypeError,
+        "an array of numbers, got a Tensor that NumPy",
+    ),
+    "nothing": (None, TypeError, "floats or integers that fit into float64, got object"),
+    "text": ("boxes", TypeError, "floats or integers that fit into float64, got <U5"),
+    "number": (0.5, ValueError, r"\[N, 4\], got \[\]"),
+}
+if np.dtype("longdouble").itemsize > 8:
+    ODD["longdouble"] = (BOXES.numpy().astype("g"), TypeError, "floats or integers that fit into float64, got float128")
+
+
+@pytest.mark.parametrize(("values", "error", "words"), ODD.values(), ids=ODD)
+def test_what_is_no_array_of_numbers(values, error, words):
+    with pytest.raises(error, match=f"^boxes must be {words}".replace("be nothing", "have nothing")) as caught:
+        on_arrays.soft_nms(values, SCORES.numpy())
+    assert "\n" not in str(caught.value)
+    with pytest.raises(error, match=words.replace("N, 4", ".*")):
+        on_arrays.pairwise_iou(BOXES.numpy(), values)
+
+
+def test_odd_scores_and_labels():
+    boxes, scores = BOXES.numpy(), SCORES.numpy()
+    with pytest.raises(TypeError, match="scores must be floats or integers that fit into float64, got <U4"):
+        on_arrays.soft_nms(boxes, ["high"] * 5)
+    with pytest.raises(ValueError, match="scores must have nothing masked, got 2 of 5 masked"):
+        on_arrays.soft_nms(boxes, np.ma.masked_array(scores, [0, 1, 0, 1, 0]))
+    with pytest.raises(TypeError, match="labels must be integers, floats or bools, got <U3"):
+        on_arrays.soft_nms(boxes, scores, ["cat", "dog"] * 2 + ["cat"])
+    with pytest.raises(ValueError, match=r"labels must be \[N\], got \[\]"):
+        on_arrays.soft_nms(boxes, scores, 1.0)
+    with pytest.raises(ValueError, match=r"boxes must be \[B, N, 4\], got \[0\]"):
+        on_arrays.batched_soft_nms([], [])  # of how many images?
 
 
 def test_the_bindings_guard_their_memory():
