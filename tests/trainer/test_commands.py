@@ -47,6 +47,9 @@ def painted(tmp_path):
     return checkpoint, tmp_path / "truth.json"
 
 
+AGNOSTIC = ["--class-agnostic"]
+
+
 def rows(printed):
     lines = [line.split() for line in printed.splitlines()]
     start = next(i for i, line in enumerate(lines) if line[:1] == ["NMS"])
@@ -78,7 +81,7 @@ def test_eval_of_a_json_matches_classes_by_name(painted, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith(f"{truth}: 2 images, ") and "yolox_nano, 96 x 64, 2 images on cpu" in printed
     assert rows(printed)["hard"][:3] == ["1.000"] * 3 and rows(printed)["hard"][6] == "1.000"
-    for others in ([], ["--iou-threshold", "0.1", "--amp"], ["--iou-threshold", "0.1", "--score-threshold", "0.9"]):
+    for others in ([], *(["--iou-threshold", "0.1", *w] for w in (["--amp"], ["--score-threshold", "0.9"], AGNOSTIC))):
         assert main([*words, *others]) == 0
         assert 0 < float(rows(capsys.readouterr().out)["hard"][0]) < 1
 
@@ -109,6 +112,9 @@ def test_predict(painted, capsys, tmp_path):
     predict(model, files, tmp_path / "same", method="linear", **options)
     assert json.loads((tmp_path / "same" / "detections.json").read_text()) == content
     assert predict(model, files, tmp_path / "same", method="hard", **options).detections != len(found)
+    assert main(["predict", checkpoint, str(tmp_path / "?.png"), *words, *AGNOSTIC]) == 0
+    fewer = predict(model, files, tmp_path / "same", method="linear", class_agnostic=True, **options)
+    assert fewer.detections < len(found) and f"{fewer.detections} detections in 2 images" in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == {"0_detections.png", "1_detections.png", "detections.json"}
 
 

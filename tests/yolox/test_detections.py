@@ -33,7 +33,9 @@ def targets() -> Targets:
     return Targets.pad(boxes, [torch.tensor([2, 0]), torch.empty(0, dtype=torch.int64)])
 
 
-def by_loops(p: Predictions, b: int, score_threshold: float, iou_threshold: float) -> list[tuple]:
+def by_loops(
+    p: Predictions, b: int, score_threshold: float, iou_threshold: float, class_agnostic: bool = False
+) -> list[tuple]:
     """Hard NMS of one image as (score, label, xyxy), best first: the textbook's loop."""
     found = []
     for n in range(p.obj_logits.shape[1]):
@@ -46,7 +48,8 @@ def by_loops(p: Predictions, b: int, score_threshold: float, iou_threshold: floa
     found.sort(key=lambda one: -one[0])
     kept: list[tuple] = []
     for one in found:
-        if all(one[1] != other[1] or iou(one[2], other[2]) <= iou_threshold for other in kept):
+        apart = [not class_agnostic and one[1] != other[1] for other in kept]
+        if all(far or iou(one[2], other[2]) <= iou_threshold for far, other in zip(apart, kept, strict=True)):
             kept.append(one)
     return kept
 
@@ -58,18 +61,30 @@ def iou(a, b):
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def test_detections_are_hard_nms_by_class(model):
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_detections_are_hard_nms_by_class(model, class_agnostic):
     x = images()
     with torch.no_grad():
         p = model.raw(x)
-        found = model(x, score_threshold=0.3, max_detections=None)
+        found = model(x, score_threshold=0.3, max_detections=None, class_agnostic=class_agnostic)
     assert isinstance(found, Detections) and found.boxes.shape == (2, p.obj_logits.shape[1], 4)
     for b, (boxes, scores, labels) in enumerate(found.unpadded()):
-        expected = by_loops(p, b, 0.3, 0.65)
+        expected = by_loops(p, b, 0.3, 0.65, class_agnostic)
         assert 5 < len(expected) < (p.obj_logits[b].sigmoid() > 0.3).sum() and len(boxes) == len(expected)
         torch.testing.assert_close(scores, torch.tensor([one[0] for one in expected]))
         assert labels.tolist() == [one[1] for one in expected]
         torch.testing.assert_close(boxes, torch.tensor([one[2] for one in expected]), rtol=1e-4, atol=1e-3)
+
+
+def test_no_score_threshold(model):
+    """Every anchor that no other removes is a detection."""
+    with torch.no_grad():
+        p = model.raw(images())
+    found = detect(p, score_threshold=None, max_detections=None)
+    for b, (_, scores, _) in enumerate(found.unpadded()):
+        assert len(scores) == len(by_loops(p, b, 0.0, 0.65)) and scores.min() < 0.01
+    with pytest.raises(TypeError, match="class_agnostic must be True or False, got 'yes'"):
+        detect(p, class_agnostic="yes")
 
 
 def test_detections_are_limited_and_padded_with_zeros(model):

@@ -85,6 +85,7 @@ def _add_nms(parser: argparse.ArgumentParser, *, score_threshold: float) -> None
         ("sigma", 0.5, "of gaussian NMS"),
     ):
         parser.add_argument(f"--{name}", type=float, default=default, help=f"{text} (default: {default})")
+    parser.add_argument("--class-agnostic", action="store_true", help="detections of all classes thin each other")
 
 
 def batch_size(text: str) -> int | None:
@@ -141,6 +142,7 @@ def run_eval(args: argparse.Namespace) -> int:
             score_threshold=args.score_threshold,
             iou_threshold=args.iou_threshold,
             sigma=args.sigma,
+            class_agnostic=args.class_agnostic,
             progress=True,
             seconds=seconds,
         )
@@ -171,6 +173,7 @@ def run_predict(args: argparse.Namespace) -> int:
             score_threshold=args.score_threshold,
             iou_threshold=args.iou_threshold,
             sigma=args.sigma,
+            class_agnostic=args.class_agnostic,
             progress=True,
         )
     for words in done.refused:

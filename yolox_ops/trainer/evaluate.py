@@ -94,7 +94,8 @@ def predict_records(
         workers: processes that read images; 0: this one reads.
         progress: show a bar where stderr is a terminal.
         seconds: each method's seconds of NMS are added to it.
-        options: of `detect`: score_threshold, iou_threshold, sigma, max_detections, of which COCO counts 100.
+        options: of `detect`: score_threshold, iou_threshold, sigma, class_agnostic, and max_detections, of
+            which COCO counts 100.
 
     Raises:
         ValueError: the model is in training mode, the data set has not as many classes as the model, or what

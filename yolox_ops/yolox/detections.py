@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from yolox_ops._arguments import check_flag
 from yolox_ops._tracing import as_pytree
 from yolox_ops.ops.soft_nms import batched_soft_nms
 from yolox_ops.yolox.head import Predictions
@@ -38,10 +39,11 @@ def detect(
     predictions: Predictions,
     *,
     method: str = "hard",
-    score_threshold: float = 0.01,
+    score_threshold: float | None = 0.01,
     iou_threshold: float = 0.65,
     sigma: float = 0.5,
     max_detections: int | None = 100,
+    class_agnostic: bool = False,
 ) -> Detections:
     """One detection an anchor, of its best class, thinned by soft-NMS among those of a class.
 
@@ -49,6 +51,7 @@ def detect(
         predictions: of model.raw.
         method, score_threshold, iou_threshold, sigma: as in soft_nms; the defaults are those of YOLOX's evaluation.
         max_detections: at most this many an image; None: as many as there are anchors.
+        class_agnostic: detections of all classes thin each other.
 
     Returns:
         Detections, without gradients.
@@ -56,6 +59,7 @@ def detect(
     Raises:
         what batched_soft_nms raises for its options.
     """
+    check_flag("class_agnostic", class_agnostic)
     with torch.no_grad():
         probability, labels = predictions.cls_logits.float().sigmoid().max(-1)
         scores = probability * predictions.obj_logits.float().sigmoid()
@@ -63,7 +67,7 @@ def detect(
         indices, scores, counts = batched_soft_nms(
             boxes,
             scores,
-            labels,
+            None if class_agnostic else labels,
             method=method,
             sigma=sigma,
             iou_threshold=iou_threshold,
