@@ -63,7 +63,7 @@ def _array(call: Call, argument: Argument, value: Any) -> Verdict:
 
 
 def _option(call: Call, option: Option, value: Any) -> Verdict:
-    if isinstance(value, np.generic) and not isinstance(value, float) and call.op.room == "yolox_ops.numpy":
+    if isinstance(value, np.generic) and not call.op.bare:
         value = value.item()
     if option.type == "flag":
         refusal = Verdict.EITHER if call.op.bare else Verdict.REFUSE

@@ -57,11 +57,26 @@ def _is_symbol(value: object) -> bool:
     return torch is not None and isinstance(value, (torch.SymInt, torch.SymFloat))
 
 
-def check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) or _is_symbol(value)):
+def as_number(value: Any) -> Any:
+    """A number of NumPy's as Python's, which compares and prints alike whatever the width; all else as it is."""
+    numpy = sys.modules.get("numpy")  # which made the number, if it is one of NumPy's
+    if numpy is None or isinstance(value, numpy.timedelta64):  # an integer to NumPy
+        return value
+    return (
+        int(value) if isinstance(value, numpy.integer) else float(value) if isinstance(value, numpy.floating) else value
+    )
+
+
+def check_number(name: str, value: object) -> Any:
+    """The number, Python's also where NumPy's was given, as all checks of numbers return it."""
+    if type(value) is float:
+        return value
+    number = value if type(value) is int else as_number(value)
+    if isinstance(number, bool) or not (isinstance(number, (int, float)) or _is_symbol(number)):
         raise TypeError(f"{name} must be a number, got {short_repr(value)}")
-    if isinstance(value, int) and not -sys.float_info.max <= value <= sys.float_info.max:
-        raise ValueError(f"{name} must fit into a float, got an integer of {value.bit_length()} bits")
+    if isinstance(number, int) and not -sys.float_info.max <= number <= sys.float_info.max:
+        raise ValueError(f"{name} must fit into a float, got an integer of {number.bit_length()} bits")
+    return number
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -69,30 +84,41 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {short_repr(value)}")
 
 
-def check_between(name: str, value: float, low: float, high: float) -> None:
-    check_number(name, value)
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value}")
+def _text(bound: float) -> str:
+    """As short as says it exactly."""
+    text = f"{bound:g}"
+    return text if float(text) == bound else repr(bound)
 
 
-def check_at_least(name: str, value: float, bound: float) -> None:
-    check_number(name, value)
-    if not value >= bound:
-        raise ValueError(f"{name} must be at least {bound}, got {value}")
+def check_between(name: str, value: object, low: float, high: float) -> Any:
+    number = check_number(name, value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be in [{_text(low)}, {_text(high)}], got {number}")
+    return number
 
 
-def check_positive(name: str, value: float) -> None:
-    check_number(name, value)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
+def check_at_least(name: str, value: object, bound: float) -> Any:
+    number = check_number(name, value)
+    if not number >= bound:
+        raise ValueError(f"{name} must be at least {bound}, got {number}")
+    return number
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
+def check_positive(name: str, value: object) -> Any:
+    number = check_number(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {number}")
+    return number
+
+
+def check_count(name: str, value: object, least: int) -> Any:
+    number = value if type(value) is int else as_number(value)
+    if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"{name} must be an integer, got {short_repr(value)}")
-    check_at_least(name, value, least)
-    if value >= 2**63:
-        raise ValueError(f"{name} must be below 2^63, got {value}")
+    check_at_least(name, number, least)
+    if number >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, got {number}")
+    return number
 
 
 def check_flag(name: str, value: object) -> None:

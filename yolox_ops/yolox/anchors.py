@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from yolox_ops._arguments import check_count
+from yolox_ops._arguments import as_number, check_count
 
 STRIDES = (8, 16, 32)
 
@@ -32,11 +32,12 @@ def anchor_grid(
     Raises:
         ValueError: height or width is no positive multiple of a stride, or strides is empty.
     """
-    if not strides:
+    if len(strides) == 0:
         raise ValueError(f"strides must name at least one level, got {strides!r}")
+    height, width = as_number(height), as_number(width)
     points, steps = [], []
-    for stride in strides:
-        check_count("stride", stride, 1)
+    for number in strides:
+        stride = check_count("stride", number, 1)
         if height < 1 or width < 1 or height % stride or width % stride:
             raise ValueError(f"height and width must be positive multiples of {stride}, got {height} x {width}")
         y, x = ((torch.arange(size // stride, device=device, dtype=dtype) + 0.5) * stride for size in (height, width))

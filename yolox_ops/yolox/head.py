@@ -42,7 +42,7 @@ class DecoupledHead(nn.Module):
         self, num_classes: int, channels: tuple[int, ...], hidden: int, *, depthwise: bool = False, act: str = "silu"
     ) -> None:
         super().__init__()
-        check_count("num_classes", num_classes, 1)
+        num_classes = check_count("num_classes", num_classes, 1)
 
         def branches() -> nn.ModuleList:
             pairs = ([conv(hidden, hidden, depthwise=depthwise, act=act) for _ in range(2)] for _ in channels)

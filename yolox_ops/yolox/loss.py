@@ -117,7 +117,7 @@ def yolox_loss(
         check_float("raw_boxes", raw_boxes)
         check_shape("raw_boxes", raw_boxes, "[B, N, 4]", (B, N, 4))
         check_same_device("pred_boxes", pred_boxes, raw_boxes=raw_boxes)
-    check_at_least("reg_weight", reg_weight, 0)
+    reg_weight = check_at_least("reg_weight", reg_weight, 0)
     check_choice("box_loss", box_loss, ("iou", "giou"))
     check_choice("objectness", objectness, ("binary", "iou"))
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from yolox_ops._arguments import (
     LARGEST_SIDE,
+    as_number,
     check_at_least,
     check_between,
     check_choice,
@@ -74,6 +75,8 @@ class Recipe:
     assigner: str = "simota"
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # which a file can hold
+            object.__setattr__(self, field.name, as_number(getattr(self, field.name)))
         check_choice("model", self.model, tuple(MODELS))
         check_choice("assigner", self.assigner, tuple(ASSIGNERS))
         check_choice("amp", self.amp, tuple(AMP))
