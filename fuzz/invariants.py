@@ -98,7 +98,7 @@ def backward(found: list[Tensor], given: dict, options: dict, tame: bool) -> Non
 def counts_of(given: dict, rows: int, images: int) -> Tensor:
     if given["num_gts"] is None:
         return torch.full((images,), rows)
-    return given["num_gts"].long().clamp(0, rows)
+    return torch.tensor([min(max(count, 0), rows) for count in given["num_gts"].tolist()], dtype=INT)
 
 
 def simota_cost(found: list[Tensor], given: dict, options: dict, tame: bool) -> None:

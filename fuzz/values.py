@@ -10,8 +10,11 @@ import numpy as np
 import torch
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-OTHERS = (torch.bool, torch.complex64, torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn)
+INTEGERS = (
+    *(torch.int64, torch.int32, torch.int16, torch.int8),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
+OTHERS = (torch.bool, torch.complex64, torch.float8_e4m3fn)
 # NaN, infinities, zeros, subnormals of float32 and float64, the ends of float16, float32 and float64, halves.
 SPECIAL = (
     *(math.nan, math.inf, -math.inf, -0.0, 0.0, 1e-45, 5e-324, -1e-40, 1e-38, 65504.0, 65520.0, 3.4e38, -3.4e38),

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # which torch can store and convert, and little else
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, *_UNSIGNED)
 
 
 def check_tensor(name: str, tensor: Tensor) -> None:
@@ -22,6 +23,14 @@ def check_integer(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
     if tensor.dtype not in _INTEGERS:
         raise TypeError(f"{name} must be an integer tensor, got {tensor.dtype}")
+
+
+def computable(integers: Tensor) -> Tensor:
+    """The same integers in a dtype that torch computes with; of uint64 what is larger is the largest int64."""
+    if integers.dtype not in _UNSIGNED:
+        return integers
+    wide = integers.long()
+    return torch.where(wide < 0, torch.iinfo(torch.int64).max, wide) if integers.dtype == torch.uint64 else wide
 
 
 def check_same_device(first_name: str, first: Tensor, **others: Tensor | None) -> None:

@@ -34,7 +34,7 @@ struct Batch {
       targets.push_back({box[0], box[1], box[2], box[3]});
       gt_boxes.push_back(load_box(box, Format::kCxcywh, Kind::kIou));
     }
-    for (int64_t b = 0; b < B; ++b) check_gts(b);
+    for (int64_t b = 0; b < B; ++b) check_gts(b, scene.gt_labels.scalar_type());
   }
 
   // The argument of that name in score_odds.
@@ -64,10 +64,10 @@ struct Batch {
   std::vector<Box<T>> gt_boxes;    // [B, G]
 
  private:
-  void check_gts(int64_t b) const {
+  void check_gts(int64_t b, ScalarType label_dtype) const {
     for (int64_t g = 0; g < counts[b]; ++g) {
-      const int64_t c = label(b, g);
-      check(c >= 0 && c < C, "gt_labels must be in [0, ", C, "), got ", c, " at image ", b, ", row ", g);
+      const IntegerRead c{label(b, g), label_dtype};
+      check(c.value >= 0 && c.value < C, "gt_labels must be in [0, ", C, "), got ", c, " at image ", b, ", row ", g);
       const Target<T>& gt = target(b, g);
       check(is_whole(gt.cx, gt.cy, gt.w, gt.h), "gt_boxes must not be NaN, got NaN at image ", b, ", row ", g);
     }

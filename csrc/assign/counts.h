@@ -16,7 +16,8 @@ inline std::vector<int64_t> read_counts(const std::optional<Tensor>& num_gts,  /
   if (!num_gts) return counts;
   std::copy_n(dense(*num_gts, ScalarType::Long).const_data_ptr<int64_t>(), B, counts.begin());
   for (int64_t b = 0; b < B; ++b) {
-    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", counts[b], " at image ", b);
+    const IntegerRead count{counts[b], num_gts->scalar_type()};
+    check(counts[b] >= 0 && counts[b] <= G, "num_gts must be in [0, ", G, "], got ", count, " at image ", b);
   }
   return counts;
 }

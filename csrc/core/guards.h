@@ -46,9 +46,21 @@ inline void check_floating(const Tensor& t, const char* name) {
 inline void check_integer(const Tensor& t, const char* name) {
   const ScalarType dtype = t.scalar_type();
   const bool fits = dtype == ScalarType::Long || dtype == ScalarType::Int || dtype == ScalarType::Short ||
-                    dtype == ScalarType::Char || dtype == ScalarType::Byte;
+                    dtype == ScalarType::Char || dtype == ScalarType::Byte || dtype == ScalarType::UInt16 ||
+                    dtype == ScalarType::UInt32 || dtype == ScalarType::UInt64;
   check(fits, name, " must be an integer tensor");
 }
+
+// An integer of a tensor that was read as int64, where what only uint64 holds is negative; a message tells it as it is.
+struct IntegerRead {
+  int64_t value;
+  ScalarType dtype;
+
+  friend std::ostream& operator<<(std::ostream& out, const IntegerRead& read) {
+    if (read.dtype == ScalarType::UInt64) return out << static_cast<uint64_t>(read.value);
+    return out << read.value;
+  }
+};
 
 inline bool is_float64(const Tensor& t) { return t.scalar_type() == ScalarType::Double; }
 

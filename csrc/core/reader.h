@@ -4,6 +4,7 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace yolox_ops {
 
 constexpr int64_t kCacheLine = 64;
 
-// Values arrive as T: float or double from a float tensor, int64_t from an integer tensor.
+// Values arrive as T: float or double from a float tensor, int64_t from an integer tensor, of whose uint64 what is
+// larger is the largest int64_t.
 template <class T>
 class Reader {
  public:
@@ -65,7 +67,13 @@ class Reader {
   template <class S>
   YOLOX_OPS_INLINE void copy_as(int64_t from, int64_t stride, int64_t n, T* to) const {
     const S* data = static_cast<const S*>(data_) + from;
-    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(data[i * stride]);
+    for (int64_t i = 0; i < n; ++i) {
+      if constexpr (std::is_same_v<S, uint64_t>) {
+        to[i] = static_cast<T>(smaller(data[i * stride], uint64_t{std::numeric_limits<int64_t>::max()}));
+      } else {
+        to[i] = static_cast<T>(data[i * stride]);
+      }
+    }
   }
 
   YOLOX_OPS_INLINE void copy(int64_t from, int64_t stride, int64_t n, T* to) const {
@@ -79,6 +87,12 @@ class Reader {
           return copy_as<int8_t>(from, stride, n, to);
         case ScalarType::Byte:
           return copy_as<uint8_t>(from, stride, n, to);
+        case ScalarType::UInt16:
+          return copy_as<uint16_t>(from, stride, n, to);
+        case ScalarType::UInt32:
+          return copy_as<uint32_t>(from, stride, n, to);
+        case ScalarType::UInt64:
+          return copy_as<uint64_t>(from, stride, n, to);
         default:
           return copy_as<int64_t>(from, stride, n, to);
       }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from yolox_ops._arguments import check_shape
-from yolox_ops._check import check_float, check_integer
+from yolox_ops._check import check_float, check_integer, computable
 from yolox_ops._files import written_whole
 from yolox_ops._missing import needs_extra
 from yolox_ops.assignment import Assignment
@@ -96,7 +96,7 @@ def _checked(assignment: Assignment, scene: Scene, counts: Sequence[int]) -> Ass
     check_integer("num_fg", assignment.num_fg)
     check_shape("num_fg", assignment.num_fg, "[B]", (B,))
 
-    given = Assignment(*(t.detach().cpu() for t in assignment))
+    given = Assignment(*(computable(t.detach().cpu()) for t in assignment))
     positives = given.fg_mask.sum(1).tolist()
     for b, (count, counted, matched) in enumerate(zip(counts, positives, given.matched_gt, strict=True)):
         if not 0 <= count <= G:
@@ -145,6 +145,8 @@ def explain(
     counts = [gt_boxes.shape[1]] * len(gt_boxes) if num_gts is None else num_gts.tolist()
     given = _checked(assignment, scene, counts)
     scene = Scene._make(None if t is None else t.cpu() for t in scene.detach())
+    labels = scene.gt_labels.tolist()
+    scene = scene._replace(gt_labels=computable(scene.gt_labels))
     points, steps, C = scene.anchor_points, scene.strides, cls_logits.shape[-1]
 
     matching = {name: rule.pop(name) for name in MATCHING if name in rule}
@@ -154,14 +156,14 @@ def explain(
         image = _image(scene, b, count)
         region, asked = _claims(image, rule, matching)
         explained = []
-        for g, (box, label) in enumerate(zip(image.gt_boxes[0], image.gt_labels[0], strict=True)):
+        for g, (box, label) in enumerate(zip(image.gt_boxes[0], labels[b][:count], strict=True)):
             mine = given.matched_gt[b] == g
             anchors = mine.nonzero()[:, 0]
             winners, sizes = given.matched_gt[b, asked[g] & ~mine].unique(return_counts=True)
             gt = ExplainedGT(
                 image=b,
                 row=g,
-                label=int(label),
+                label=label,
                 box=tuple(box.tolist()),
                 region=int(region[g].sum()),
                 k=int(asked[g].sum()),

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from yolox_ops._check import wide_dtype
+from yolox_ops._check import computable, wide_dtype
 from yolox_ops.scene import Scene
 from yolox_ops.triton.boxes import iou, is_whole, load_box, load_numbers
 from yolox_ops.triton.matching import count_gts
@@ -98,8 +98,8 @@ def make_dense(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Te
         scene.anchor_points.contiguous(),
         scene.strides.contiguous(),
         scene.gt_boxes.contiguous(),
-        scene.gt_labels.contiguous(),
-        num_gts.contiguous(),
+        computable(scene.gt_labels).contiguous(),
+        computable(num_gts).contiguous(),
     )
 
 

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from yolox_ops._check import computable
 from yolox_ops.ops.dynamic_k_match import check
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import (
@@ -126,7 +127,7 @@ def dynamic_k_match(
 ) -> tuple[Tensor, Tensor, Tensor]:
     check(cost, iou, num_gts, topk, k_rounding)
     B, G, N = cost.shape
-    counts = cost.new_full((B,), G, dtype=torch.int64) if num_gts is None else num_gts.contiguous()
+    counts = cost.new_full((B,), G, dtype=torch.int64) if num_gts is None else computable(num_gts).contiguous()
     matched_gt = cost.new_full((B, N), NOBODY.value, dtype=torch.int64)
     matched_iou = cost.new_empty((B, N), dtype=torch.float32)
     num_fg = cost.new_zeros(B, dtype=torch.int64)

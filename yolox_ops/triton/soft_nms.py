@@ -57,7 +57,7 @@ def soft_nms(
 
     gone = ~(scores >= floor)
     order = gone.to(torch.uint8).argsort(dim=1, stable=True)
-    labels = order.new_zeros((B, N)) if labels is None else labels.gather(1, order)
+    labels = order.new_zeros((B, N)) if labels is None else labels.long().gather(1, order)
     if not rising:
         labels, by_label = labels.sort(dim=1, stable=True)
         order = order.gather(1, by_label)

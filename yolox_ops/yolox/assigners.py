@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import yolox_ops
-from yolox_ops._check import wide_dtype
+from yolox_ops._check import computable, wide_dtype
 from yolox_ops._tracing import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
@@ -123,10 +123,10 @@ def _around_centre(scene: Scene, radius: float) -> Assignment:
     points, step, gts = anchor_points.to(dtype), strides.to(dtype), gt_boxes.to(dtype)
 
     # An absent ground truth is one of NaN, which lies in no cell.
-    labels = gt_labels.long()
+    labels = computable(gt_labels).long()
     present = (labels >= 0) & (labels < C) & ~gts.isnan().any(-1)  # [B, G]
     if num_gts is not None:
-        present &= torch.arange(G, device=gts.device) < num_gts[:, None]
+        present &= torch.arange(G, device=gts.device) < computable(num_gts)[:, None]
     gts = torch.where(present[..., None], gts, torch.nan)
 
     # From small to large, so that the first that claims a cell has it.

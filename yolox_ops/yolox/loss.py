@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from yolox_ops._arguments import check_at_least, check_choice, check_shape
-from yolox_ops._check import check_float, check_same_device, wide_dtype
+from yolox_ops._check import check_float, check_same_device, computable, wide_dtype
 from yolox_ops._tracing import as_pytree, traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
@@ -50,7 +50,7 @@ def _largest_iou(pred_boxes: Tensor, gt_boxes: Tensor, num_gts: Tensor | None) -
     iou = pairwise_iou(gt_boxes, pred_boxes, fmt="cxcywh").nan_to_num(nan=0.0)
     if num_gts is not None:
         rows = torch.arange(gt_boxes.shape[1], device=gt_boxes.device)
-        iou = torch.where((rows < num_gts[:, None])[..., None], iou, 0)
+        iou = torch.where((rows < computable(num_gts)[:, None])[..., None], iou, 0)
     return iou.amax(1)
 
 
@@ -132,7 +132,7 @@ def yolox_loss(
     gts = F.pad(gt_boxes.detach().to(dtype), (0, 0, 0, 1))
     row = torch.where(fg, assignment.matched_gt, gt_boxes.shape[1])
     gt = gts.gather(1, row[..., None].expand(B, N, 4))
-    label = F.pad(gt_labels, (0, 1)).gather(1, row).long()
+    label = F.pad(computable(gt_labels), (0, 1)).gather(1, row).long()
 
     # torch.where on the way in, not only on the way out: 0 * NaN would be the gradient otherwise.
     similarity = aligned_iou(pred_boxes.to(dtype), gt, fmt="cxcywh", kind=box_loss)
