@@ -61,6 +61,18 @@ def test_get_assignments(release, monkeypatch):
     assert answer[1].nonzero()[:, 0].tolist() == [17, 18, 19, 26, 27, 70, 71, 74] and answer[4] == 8
 
 
+@each_head
+def test_get_assignments_of_integers(release):
+    """Labels of integers are cut into boxes of integers, which the head's own code takes."""
+    args = scene([4], CLASSES, 128, 3)
+    whole = [*args[:5], args[5].round().int(), *args[6:]]
+    theirs = Megvii(*whole, release=release)
+    ours = Megvii(*whole, release=release)
+    megvii.patch(ours.head)
+    for mine, own in zip(ours.run()[0], theirs.run()[0], strict=True):
+        torch.testing.assert_close(torch.as_tensor(mine), torch.as_tensor(own), rtol=1e-5, atol=1e-6)
+
+
 def test_every_row_with_a_box_is_an_object():
     """The head's own code drops objects whose numbers add up to nothing, and then takes the wrong rows."""
     head = megvii.patch(head_of(False))

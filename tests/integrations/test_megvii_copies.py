@@ -11,7 +11,6 @@ import joblib
 import pytest
 import torch
 import torch.multiprocessing as mp
-from joblib.externals import cloudpickle
 from megvii_heads import CLASSES, arguments, check_equal, each_head, head_of, losses
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -33,6 +32,11 @@ def dumped(head, folder):
     return joblib.load(folder / "head")
 
 
+def cloudpickled(head):
+    """As joblib does it for its workers."""
+    return pickle.loads(pickle.dumps(joblib.wrap_non_picklable_objects(head, keep_wrapper=False)))
+
+
 def packaged(head):
     """As an archive of torch.package, whose code is that of the packages installed."""
     file = io.BytesIO()
@@ -48,7 +52,7 @@ COPIES = {
     "deepcopy": lambda head, _: copy.deepcopy(head),
     **{f"pickle{p}": lambda head, _, p=p: pickle.loads(pickle.dumps(head, p)) for p in range(6)},
     "python": lambda head, _: pickle._loads(pickle._dumps(head)),
-    "cloudpickle": lambda head, _: cloudpickle.loads(cloudpickle.dumps(head)),
+    "cloudpickle": lambda head, _: cloudpickled(head),
     "joblib": dumped,
     "save": lambda head, _: saved(head),
     "save_old": lambda head, _: saved(head, _use_new_zipfile_serialization=False),
