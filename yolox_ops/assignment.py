@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from yolox_ops._tracing import as_pytree
+from yolox_ops._transforms import as_pytree
 
 
 @as_pytree

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_shape
 from yolox_ops._check import check_float, check_integer, check_same_device
-from yolox_ops._tracing import as_pytree
+from yolox_ops._transforms import as_pytree
 
 # The first eight arguments of an assigner's op.
 SCENE_SCHEMA = (

@@ -6,7 +6,7 @@ from torch import Tensor
 from yolox_ops._arguments import check_choice, check_count, check_shape
 from yolox_ops._check import check_float, check_integer, check_same_device
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import traceable
+from yolox_ops._transforms import traceable
 from yolox_ops.assignment import Assignment
 
 check_schema(

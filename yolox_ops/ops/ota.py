@@ -7,7 +7,7 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_between, check_count, check_positive
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import traceable
+from yolox_ops._transforms import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.sinkhorn import check_iteration
 from yolox_ops.scene import SCENE_SCHEMA, Scene

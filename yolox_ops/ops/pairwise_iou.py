@@ -8,9 +8,8 @@ from torch import Tensor
 
 from yolox_ops._arguments import FORMATS, KINDS, check_choice, check_shape
 from yolox_ops._check import check_float, check_same_device, wide_dtype
-from yolox_ops._gradient import register_box_gradient
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import traceable
+from yolox_ops._transforms import register_box_gradient, traceable
 
 check_schema("pairwise_iou(Tensor boxes1, Tensor boxes2, str fmt, str kind) -> Tensor")
 check_schema("pairwise_iou_backward(Tensor grad, Tensor boxes1, Tensor boxes2, str fmt, str kind) -> (Tensor, Tensor)")

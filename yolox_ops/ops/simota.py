@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import traceable
+from yolox_ops._transforms import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops import simota_cost
 from yolox_ops.ops.dynamic_k_match import check_dynamic_k

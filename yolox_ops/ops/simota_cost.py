@@ -8,7 +8,7 @@ from torch import Tensor
 from yolox_ops._arguments import check_between, check_choice, check_positive
 from yolox_ops._check import wide_dtype
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import as_pytree, traceable
+from yolox_ops._transforms import as_pytree, traceable
 from yolox_ops.scene import SCENE_SCHEMA, Scene
 
 SCHEMA = (

@@ -6,7 +6,7 @@ from torch import Tensor
 from yolox_ops._arguments import check_at_least, check_between, check_count, check_shape
 from yolox_ops._check import check_float, check_same_device, wide_dtype
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import traceable
+from yolox_ops._transforms import traceable
 
 check_schema(
     "sinkhorn(Tensor cost, Tensor supply, Tensor demand, float epsilon, int iterations, float tolerance) -> Tensor"

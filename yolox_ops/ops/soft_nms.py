@@ -9,7 +9,7 @@ from torch import Tensor
 from yolox_ops._arguments import check_corners, check_count, check_flag, check_nms_rule, check_shape
 from yolox_ops._check import check_float, check_integer, check_same_device, check_tensor, wide_dtype
 from yolox_ops._library import check_schema
-from yolox_ops._tracing import as_pytree, traceable
+from yolox_ops._transforms import as_pytree, traceable
 
 check_schema(
     "soft_nms(Tensor boxes, Tensor scores, Tensor? labels, str method, float sigma, float iou_threshold, "

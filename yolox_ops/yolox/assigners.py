@@ -7,7 +7,7 @@ from torch import Tensor
 
 import yolox_ops
 from yolox_ops._check import computable, wide_dtype
-from yolox_ops._tracing import traceable
+from yolox_ops._transforms import traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.simota import simota

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from yolox_ops._arguments import check_flag
-from yolox_ops._tracing import as_pytree
+from yolox_ops._transforms import as_pytree
 from yolox_ops.ops.soft_nms import batched_soft_nms
 from yolox_ops.yolox.head import Predictions
 

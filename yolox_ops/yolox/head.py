@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from yolox_ops._arguments import check_count
-from yolox_ops._tracing import as_pytree
+from yolox_ops._transforms import as_pytree
 from yolox_ops.yolox.blocks import BaseConv, conv
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from yolox_ops._arguments import check_at_least, check_choice, check_shape
 from yolox_ops._check import check_float, check_same_device, computable, wide_dtype
-from yolox_ops._tracing import as_pytree, traceable
+from yolox_ops._transforms import as_pytree, traceable
 from yolox_ops.assignment import Assignment
 from yolox_ops.ops.aligned_iou import aligned_iou
 from yolox_ops.ops.pairwise_iou import pairwise_iou

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from yolox_ops._arguments import check_shape
 from yolox_ops._check import check_tensor, wide_dtype
-from yolox_ops._tracing import as_pytree
+from yolox_ops._transforms import as_pytree
 
 NONE = (0,)  # the shape of torch.tensor([]), whose dtype and device nobody chose
 
