@@ -90,7 +90,7 @@ struct Batch {
 template <class T>
 Batch<T> read_batch(const Scene& scene, const Rule& rule) {
   const int64_t N = scene.pred_boxes.size(1);
-  return {.rule = rule,
+  return {.rule = narrow_rule<T>(rule),
           .B = scene.pred_boxes.size(0),
           .N = N,
           .C = scene.cls_logits.size(2),

@@ -11,7 +11,7 @@ namespace yolox_ops {
 template <class T>
 struct Batch {
   Batch(const Scene& scene, const Rule& rule_)
-      : rule(rule_),
+      : rule(narrow_rule<T>(rule_)),
         B(scene.pred_boxes.size(0)),
         N(scene.pred_boxes.size(1)),
         C(scene.cls_logits.size(2)),

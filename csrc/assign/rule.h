@@ -28,6 +28,13 @@ struct Rule {
                     // least 1
 };
 
+// The rule with numbers that keep their meaning in T.
+template <class T>
+Rule narrow_rule(Rule rule) {
+  for (double* number : {&rule.center_radius, &rule.cls_weight, &rule.iou_weight}) *number = narrow<T>(*number);
+  return rule;
+}
+
 // A ground truth: centre and size, as the geometry test wants it.
 template <class T>
 struct Target {

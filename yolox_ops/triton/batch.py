@@ -65,10 +65,9 @@ def load_anchors(image, j, mask, RULE: tl.constexpr):
     batch = image.batch
     x = tl.load(batch.anchor_points + j * 2, mask, 0.0).to(RULE.dtype)
     y = tl.load(batch.anchor_points + j * 2 + 1, mask, 0.0).to(RULE.dtype)
-    if RULE.candidates == "all":
-        reach = tl.full(x.shape, RULE.center_radius, RULE.dtype)
-    else:
-        reach = tl.load(batch.strides + j, mask, 0.0).to(RULE.dtype) * RULE.center_radius
+    reach = tl.full(x.shape, RULE.center_radius, RULE.dtype)
+    if RULE.candidates != "all":
+        reach *= tl.load(batch.strides + j, mask, 0.0).to(RULE.dtype)
     return x, y, reach
 
 

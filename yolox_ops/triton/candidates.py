@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from yolox_ops._check import wide_dtype
 from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import (
     NUMBERS,
@@ -17,7 +18,7 @@ from yolox_ops.triton.batch import (
     make_dense,
     point_at_logits,
 )
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch
+from yolox_ops.triton.launch import INTERPRETED, blocks, launch, narrow
 from yolox_ops.triton.matching import GTS, NO_CANDIDATE, NOBODY, count_gts, locate_tile
 from yolox_ops.triton.numeric import exp_scaled
 from yolox_ops.triton.scores import Rule, pair_cost, softplus_of_minus, sum_negatives
@@ -147,14 +148,15 @@ def launch_candidates(
         candidates=pred_boxes.new_empty((B, N), dtype=torch.int32),
         candidate_counts=pred_boxes.new_zeros(B, dtype=torch.int32),
     )
+    dtype = wide_dtype(pred_boxes)
     rule = Rule(
         **choose_arithmetic(pred_boxes),
         has_obj=scene.obj_logits is not None,
         candidates=candidates,
-        center_radius=center_radius,
+        center_radius=narrow(center_radius, dtype),
         outside_penalty=outside_penalty,
-        cls_weight=cls_weight,
-        iou_weight=iou_weight,
+        cls_weight=narrow(cls_weight, dtype),
+        iou_weight=narrow(iou_weight, dtype),
         iou_eps=iou_eps,
     )
     args = (batch, *scene.cls_logits.stride(), N, C, G)

@@ -7,10 +7,11 @@ import torch
 import triton
 from torch import Tensor
 
+from yolox_ops._check import wide_dtype
 from yolox_ops.ops.ota import check
 from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import choose_arithmetic, make_dense
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch
+from yolox_ops.triton.launch import INTERPRETED, blocks, launch, narrow
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE
 from yolox_ops.triton.ota_decode import decode
 from yolox_ops.triton.ota_pairs import OtaBatch, OtaRule, count_pairs
@@ -61,7 +62,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     rule = OtaRule(
         **choose_arithmetic(pred_boxes),
         has_obj=scene.obj_logits is not None,
-        center_radius=center_radius,
+        center_radius=narrow(center_radius, wide_dtype(pred_boxes)),
         iou_weight=iou_weight,
         focal_alpha=focal_alpha,
         focal_gamma=focal_gamma,

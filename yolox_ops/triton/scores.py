@@ -104,4 +104,6 @@ def pair_cost(overlap, logit, score, RULE: tl.constexpr):
     positive, negative = entropies(logit, obj_exp, obj_softplus, RULE)
     total = (negatives + (positive - negative).to(tl.float64)).to(RULE.dtype)
     total = tl.where(total < 0.0, 0.0, total)
-    return total * RULE.cls_weight - log_scaled(overlap + RULE.iou_eps, 0) * RULE.iou_weight
+    # As numbers of the dtype: a tiny one would make the product float64.
+    cls_weight, iou_weight = tl.full((), RULE.cls_weight, RULE.dtype), tl.full((), RULE.iou_weight, RULE.dtype)
+    return total * cls_weight - log_scaled(overlap + RULE.iou_eps, 0) * iou_weight
