@@ -7,8 +7,11 @@ import numpy as np
 
 def as_array(name: str, values: Any) -> np.ndarray:
     """What NumPy makes an array of."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} must have nothing masked, got {np.ma.count_masked(values)} of {values.size} masked")
+    # NumPy takes the numbers behind a mask, also of masked arrays in a list.
+    parts = values if isinstance(values, (list, tuple)) else [values]
+    masked = sum(np.ma.count_masked(part) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if masked:
+        raise ValueError(f"{name} must have nothing masked, got {masked} masked values")
     kind = type(values).__name__
     try:
         return np.asarray(values)

@@ -57,6 +57,7 @@ def test_errors_are_the_same(op, args, kwargs):
     assert mine == theirs
 
 
+MASKED = "nothing masked, got 2 masked values"
 ODD = {
     "objects": (np.array([[1, None, 3, 4]] * 5), TypeError, "floats or integers that fit into float64, got object"),
     "strings": ([["0", "0", "9", "9"]] * 5, TypeError, "floats or integers that fit into float64, got <U1"),
@@ -70,7 +71,8 @@ ODD = {
         ValueError,
         "an array of numbers, got a list whose parts differ",
     ),
-    "masked": (np.ma.masked_less(BOXES.numpy(), BOXES.min() + 1e-3), ValueError, "nothing masked, got 1 of 20 masked"),
+    "masked": (np.ma.masked_less(BOXES.numpy(), BOXES.min() + 1e-3), ValueError, "nothing masked, got 1 masked values"),
+    "masked in a list": ([*BOXES.numpy()[:4], np.ma.masked_array([0, 0, 9, 9], [0, 1, 1, 0])], ValueError, MASKED),
     "needs a gradient": (
         BOXES.clone().requires_grad_(),
         TypeError,
@@ -97,7 +99,7 @@ def test_odd_scores_and_labels():
     boxes, scores = BOXES.numpy(), SCORES.numpy()
     with pytest.raises(TypeError, match="scores must be floats or integers that fit into float64, got <U4"):
         on_arrays.soft_nms(boxes, ["high"] * 5)
-    with pytest.raises(ValueError, match="scores must have nothing masked, got 2 of 5 masked"):
+    with pytest.raises(ValueError, match="scores must have nothing masked, got 2 masked values"):
         on_arrays.soft_nms(boxes, np.ma.masked_array(scores, [0, 1, 0, 1, 0]))
     with pytest.raises(TypeError, match="labels must be integers, floats or bools, got <U3"):
         on_arrays.soft_nms(boxes, scores, ["cat", "dog"] * 2 + ["cat"])

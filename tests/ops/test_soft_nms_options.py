@@ -204,6 +204,21 @@ def test_new_options_compile():
     check_compiles(batched_soft_nms, boxes, scores, labels.float(), **options)
 
 
+@pytest.mark.plain
+def test_new_options_export_for_any_number_of_boxes():
+    class Thin(torch.nn.Module):
+        def forward(self, boxes, scores, labels):
+            options = {"max_candidates": 4, "any_corners": True, "inclusive": True, "score_threshold": None}
+            return tuple(batched_soft_nms(boxes, scores, labels, **options))
+
+    boxes, scores, labels = sample(2, 9)
+    any_size = {1: torch.export.Dim("N", min=2, max=100)}
+    program = torch.export.export(Thin(), (boxes, scores, labels.float()), dynamic_shapes=(any_size,) * 3).module()
+    for size in (2, 4, 30):
+        boxes, scores, labels = sample(2, size)
+        torch.testing.assert_close(program(boxes, scores, labels.float()), Thin()(boxes, scores, labels))
+
+
 @each_implementation
 def test_no_boxes_as_an_empty_tensor(run):
     none = torch.tensor([])

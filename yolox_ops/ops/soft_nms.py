@@ -106,7 +106,9 @@ def _order_corners(boxes: Tensor) -> Tensor:  # [..., 4]
 def _leave_candidates(scores: Tensor, most: int) -> Tensor:  # [..., N]
     """The largest `most` scores of each image; the others become NaN."""
     ranking = (-scores).argsort(dim=-1, stable=True)  # NaN last
-    return scores.scatter(-1, ranking[..., most:], math.nan)
+    # Not by a slice of the ranking, which an exported program would take for a promise about N.
+    late = (torch.arange(scores.shape[-1], device=scores.device) >= most).expand_as(ranking)
+    return scores.masked_fill(torch.zeros_like(late).scatter(-1, ranking, late), math.nan)
 
 
 @traceable
