@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from functools import partial
 
 import numpy as np
@@ -118,6 +119,30 @@ def test_a_bound_is_told_exactly(high):
     with pytest.raises(ValueError, match="must be in") as caught:
         check_between("sigma", 1e10, 0, high)
     assert float(str(caught.value).split()[5].rstrip("],")) == high
+
+
+def bare_ota(focal_alpha):
+    torch.ops.yolox_ops.ota(*SCENE, 2.5, 20, 1.5, 0.1, 50, 0.0, focal_alpha, 2.0)
+
+
+def bare_sinkhorn(supply):
+    masses = torch.full((2, 3), supply, dtype=torch.float64)
+    torch.ops.yolox_ops.sinkhorn(COST, masses, torch.ones(2, 7), 0.1, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "value", "words"),
+    [
+        (bare_ota, 1 + 2**-52, "focal_alpha must be in [0, 1], got 1.0000000000000002"),
+        (bare_ota, -5e-324, "focal_alpha must be in [0, 1], got -5e-324"),
+        (bare_ota, math.inf, "focal_alpha must be in [0, 1], got inf"),
+        (bare_ota, math.nan, "focal_alpha must be in [0, 1], got nan"),
+        (bare_sinkhorn, 1e12 + 0.25, "supply must be in [0, 1e12], got 1000000000000.25 at image 0, row 0"),
+    ],
+)
+def test_the_native_code_tells_a_value_exactly(call, value, words):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        call(value)
 
 
 SCENE = random_scene([3, 2], size=32)

@@ -88,7 +88,7 @@ def _rgb(images: Tensor) -> np.ndarray:
         images = images.detach().float()
         low, high = images.min().item(), images.max().item()
         if not 0 <= low <= high <= 255:
-            raise ValueError(f"images must be in 0..255, or all in 0..1, got {low:g} to {high:g}: undo a normalisation")
+            raise ValueError(f"images must be in 0..255, or all in 0..1, got {low} to {high}: undo a normalisation")
         images = (images * (255 if high <= 1 else 1)).round().byte()
     return images.cpu().permute(0, 2, 3, 1).flip(-1).numpy()
 

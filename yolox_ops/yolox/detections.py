@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from yolox_ops._arguments import check_flag
@@ -54,14 +55,17 @@ def detect(
         class_agnostic: detections of all classes thin each other.
 
     Returns:
-        Detections, without gradients.
+        Detections, without gradients; none of a model without classes.
 
     Raises:
         what batched_soft_nms raises for its options.
     """
     check_flag("class_agnostic", class_agnostic)
     with torch.no_grad():
-        probability, labels = predictions.cls_logits.float().sigmoid().max(-1)
+        logits = predictions.cls_logits.float()
+        if logits.shape[-1] == 0:  # there is no class to be of, and a NaN score is never selected
+            logits = F.pad(logits, (0, 1), value=torch.nan)
+        probability, labels = logits.sigmoid().max(-1)
         scores = probability * predictions.obj_logits.float().sigmoid()
         boxes = predictions.pred_boxes
         indices, scores, counts = batched_soft_nms(

@@ -103,7 +103,8 @@ def yolox_loss(
         YOLOXLoss(total, box, obj, cls, l1, num_fg). cls is binary cross-entropy with the label's one-hot times the
         matched IoU, of the positives. Differentiable in pred_boxes, cls_logits, obj_logits and raw_boxes; targets and
         assignment are constants. What the predictions of a background anchor hold, NaN as well, changes nothing but
-        obj, and there a NaN of obj_logits counts. Without positives box, cls and l1 are 0, and so are their gradients.
+        obj, and there a NaN of obj_logits counts. Without positives, and so where B, N, C or G is 0, box, cls
+        and l1 are 0, and so are their gradients.
 
     Raises:
         ValueError: a shape, device or option does not fit, or the assigner's matched_gt is not [B, N]; what simota
@@ -141,7 +142,9 @@ def yolox_loss(
 
     # BCE with a target that is 0 but for one class, without writing the target out.
     logits = torch.where(fg[..., None], cls_logits.to(dtype), 0)
-    entropy = F.softplus(logits).sum(-1) - matched_iou * logits.gather(-1, label[..., None]).squeeze(-1)
+    entropy = F.softplus(logits).sum(-1)
+    if logits.shape[-1] > 0:
+        entropy = entropy - matched_iou * logits.gather(-1, label[..., None]).squeeze(-1)
     cls = torch.where(fg, entropy, 0).sum() / positives
 
     target = fg.to(dtype)
