@@ -158,7 +158,8 @@ def _values_fit(call: Call) -> bool:
     if labels is None:
         return True
     classes = given["cls_logits"].shape[2]
+    boxes = boxes.to(torch.float64 if given["pred_boxes"].dtype == torch.float64 else torch.float32)
     return all(
-        all(0 <= label < classes for label in labels[b, :count].tolist()) and not boxes[b, :count].isnan().any()
+        all(0 <= label < classes for label in labels[b, :count].tolist()) and boxes[b, :count].isfinite().all()
         for b, count in enumerate(counts)
     )

@@ -53,7 +53,8 @@ def yolox_loss(
             obj += binary_cross_entropy(obj_logits[b][n], target)
             if g < 0:
                 continue
-            gt = gt_boxes[b][g]
+            x, y, width, height = gt_boxes[b][g]
+            gt = (x, y, max(width, 0.0), max(height, 0.0))
             overlap = similarity(pred, gt, "cxcywh", box_loss)
             box += 1 - overlap**2 if box_loss == "iou" else 1 - overlap
             for c, logit in enumerate(cls_logits[b][n]):

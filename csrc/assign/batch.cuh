@@ -26,7 +26,7 @@ struct Truth {
   Target<T> target;
   Box<T> box;
   int64_t label;
-  bool real;  // no NaN, and a label that exists; what is not real is absent
+  bool real;  // finite, and of a label that exists; what is not real is absent
 };
 
 template <class T>
@@ -57,7 +57,7 @@ struct Batch {
   __device__ __forceinline__ Truth<T> read_gt(int64_t b, int64_t g) const {
     const T p[4] = {gt_boxes.at(b, g, 0), gt_boxes.at(b, g, 1), gt_boxes.at(b, g, 2), gt_boxes.at(b, g, 3)};
     Truth<T> gt{{p[0], p[1], p[2], p[3]}, load_box(p, Format::kCxcywh, Kind::kIou), gt_labels.at(b, g), false};
-    gt.real = is_whole(p[0], p[1], p[2], p[3]) && gt.label >= 0 && gt.label < C;
+    gt.real = gt.target.is_finite() && gt.label >= 0 && gt.label < C;
     return gt;
   }
 

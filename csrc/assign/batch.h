@@ -70,6 +70,7 @@ struct Batch {
       check(c.value >= 0 && c.value < C, "gt_labels must be in [0, ", C, "), got ", c, " at image ", b, ", row ", g);
       const Target<T>& gt = target(b, g);
       check(is_whole(gt.cx, gt.cy, gt.w, gt.h), "gt_boxes must not be NaN, got NaN at image ", b, ", row ", g);
+      check(gt.is_finite(), "gt_boxes must be finite, got inf at image ", b, ", row ", g);
     }
   }
 };

@@ -35,10 +35,16 @@ Rule narrow_rule(Rule rule) {
   return rule;
 }
 
-// A ground truth: centre and size, as the geometry test wants it.
+// A ground truth: centre and size, as the geometry test wants it. A size of 0 or less has no inside and no overlap by
+// every formula there is.
 template <class T>
 struct Target {
   T cx, cy, w, h;
+
+  // In the dtype of the arithmetic, where a number that was finite may not be so any more.
+  YOLOX_OPS_INLINE bool is_finite() const {
+    return yolox_ops::is_finite(cx) & yolox_ops::is_finite(cy) & yolox_ops::is_finite(w) & yolox_ops::is_finite(h);
+  }
 };
 
 // How far from an anchor's centre the centre of a ground truth may lie.

@@ -59,6 +59,11 @@ YOLOX_OPS_INLINE T lower(T a, T b) {
 }
 
 template <class T>
+YOLOX_OPS_INLINE bool is_finite(T x) {
+  return x - x == T(0);
+}
+
+template <class T>
 YOLOX_OPS_INLINE T zero_if_nan(T x) {
   return choose(x == x, x, T(0));
 }

@@ -40,11 +40,6 @@ constexpr double kMostMass = 1e12;
 
 YOLOX_OPS_INLINE bool is_mass(double mass) { return mass >= 0 && mass <= kMostMass; }
 
-template <class T>
-YOLOX_OPS_INLINE bool is_finite(T x) {
-  return x - x == T(0);
-}
-
 // The most that |cost / epsilon| may be for a pair to have mass. Potentials are as large, and float64's last digit is
 // 1e-4 there; at 1e18 it is 128, and e^128 is infinite in float32.
 constexpr double kMostScaled = 0x1p40;

@@ -85,6 +85,21 @@ def test_the_reference(box_loss, objectness, dtype):
     assert [x.item() for x in ours[:5]] == pytest.approx(want, rel=1e-6 if dtype == torch.float64 else 1e-5)
 
 
+@pytest.mark.parametrize("box_loss", ["iou", "giou"])
+@pytest.mark.parametrize("objectness", ["binary", "iou"])
+def test_the_reference_of_objects_of_no_size(box_loss, objectness):
+    head, points, *rest = with_head([4, 0, 9], 7, 96, torch.float64)
+    rest[1][0, :3, 2:] = torch.tensor([[0.0, 0.0], [-40.0, -30.0], [24.0, -0.0]])
+    rest[1][2, 5, 2] = -1e30
+    options = {"box_loss": box_loss, "objectness": objectness}
+    preds = decode(head, points, rest[0])
+    assignment = simota(*(p.detach() for p in preds), points, *rest)
+    assert {0, 1, 2} <= set(assignment.matched_gt[0].tolist())
+    ours = yolox_loss(*preds, points, *rest, raw_boxes=head[..., :4], **options)
+    want = expected(preds, head[..., :4], points, *rest, assignment, **options)
+    assert [x.item() for x in ours[:5]] == pytest.approx(want, rel=1e-6)
+
+
 def test_autocast_changes_nothing():
     head, *rest = with_head([4, 0, 7], 19)
     preds = tuple(t.detach().bfloat16() for t in decode(head, *rest[:2]))

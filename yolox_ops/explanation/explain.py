@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from yolox_ops._arguments import check_shape
-from yolox_ops._check import check_float, check_integer, computable
+from yolox_ops._check import check_float, check_integer, computable, wide_dtype
 from yolox_ops._files import written_whole
 from yolox_ops._missing import needs_extra
 from yolox_ops.assignment import Assignment
@@ -134,7 +134,7 @@ def explain(
 
     Returns:
         Explanation: print it, look into its .images and .gts, or .draw() it. A ground truth whose label is outside
-        [0, C) or whose box holds a NaN asks for nothing and is no error, on the CPU neither.
+        [0, C) or whose box is not finite asks for nothing and is no error, on the CPU neither.
 
     Raises:
         ValueError: a shape, device or parameter does not fit; a num_gts is outside [0, G]; a matched_gt is no row of
@@ -155,6 +155,7 @@ def explain(
     for b, count in enumerate(counts):
         image = _image(scene, b, count)
         region, asked = _claims(image, rule, matching)
+        finite = _finite(image)
         explained = []
         for g, (box, label) in enumerate(zip(image.gt_boxes[0], labels[b][:count], strict=True)):
             mine = given.matched_gt[b] == g
@@ -174,7 +175,7 @@ def explain(
                 lost=dict(zip(winners.tolist(), sizes.tolist(), strict=True)),
                 reason="",
             )
-            explained.append(gt if gt.positives else gt._replace(reason=_reason(gt, C, points, steps)))
+            explained.append(gt if gt.positives else gt._replace(reason=_reason(gt, bool(finite[g]), C, points, steps)))
         images.append(ExplainedImage(b, tuple(explained), len(points), int((asked.sum(0) > 1).sum())))
     return Explanation(tuple(images), levels, points, steps)
 
@@ -197,7 +198,7 @@ def _claims(image: Scene, rule: dict[str, Any], matching: dict[str, Any]) -> tup
     ops, which know the rule, by giving them each ground truth as an image of its own."""
     boxes, labels = image.gt_boxes[0], image.gt_labels[0]
     region, asked = torch.zeros(2, len(boxes), len(image.strides), dtype=torch.bool, device=boxes.device)
-    real = (labels >= 0) & (labels < image.cls_logits.shape[-1]) & ~boxes.isnan().any(-1)  # [G]
+    real = (labels >= 0) & (labels < image.cls_logits.shape[-1]) & _finite(image)  # [G]
     boxes, labels = boxes[real], labels[real]
 
     matrices = simota_cost(*image._replace(gt_boxes=boxes[None], gt_labels=labels[None]), **rule)
@@ -218,12 +219,19 @@ def _claims(image: Scene, rule: dict[str, Any], matching: dict[str, Any]) -> tup
     return region, asked
 
 
-def _reason(gt: ExplainedGT, classes: int, anchor_points: Tensor, strides: Tensor) -> str:
+def _finite(image: Scene) -> Tensor:
+    """[G] bool, the ground truths that are finite as the dtype of the arithmetic reads them."""
+    return image.gt_boxes[0].to(wide_dtype(image.pred_boxes)).isfinite().all(-1)
+
+
+def _reason(gt: ExplainedGT, finite: bool, classes: int, anchor_points: Tensor, strides: Tensor) -> str:
     """Why a ground truth without positives has none."""
     if not 0 <= gt.label < classes:
         return f"its label {gt.label} is not in [0, {classes})"
     if any(math.isnan(number) for number in gt.box):
         return "its box holds a NaN"
+    if not finite:
+        return "its box holds an infinite number"
     if not len(strides):
         return "there are no anchors"
     words = []

@@ -17,7 +17,7 @@ class ExplainedGT(NamedTuple):
         box: cx, cy, w, h in pixels.
         region: anchors in its own region, where it pays no outside_penalty.
         k: anchors that it asks for, no more than its image has candidates; 0 also for a label outside of [0, C) and a
-            box with a NaN.
+            box that is not finite.
         anchors: [P] int64, its positives, ascending.
         per_level: its positives of each of Explanation.levels.
         mean_iou: mean matched_iou of its positives, NaN for none.

@@ -85,7 +85,8 @@ def ota(
         cls_logits: [B, N, C], before the sigmoid.
         anchor_points: [N, 2], centres of the anchors in pixels, (index + 0.5) * stride for YOLOX.
         strides: [N], in pixels. No region holds an anchor whose stride is not positive.
-        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners.
+        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners. A width or height of 0 or less
+            counts as 0: the box overlaps nothing and has no region.
         gt_labels: [B, G], any integer dtype, in [0, C).
         num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real, also rows of
             zeros, which have no region and would take anchors anywhere.

@@ -71,7 +71,8 @@ def simota(
         obj_logits: [B, N], likewise; None for a head without objectness, whose score is sigmoid(cls).
         anchor_points: [N, 2], centres of the anchors in pixels, (index + 0.5) * stride for YOLOX.
         strides: [N], in pixels. No centre region holds an anchor whose stride is not positive.
-        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners.
+        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels, not corners. A width or height of 0 or less
+            counts as 0: the box overlaps nothing and holds no anchor, but has its centre region.
         gt_labels: [B, G], any integer dtype, in [0, C).
         num_gts: [B], any integer dtype: rows of an image at or past it are padding, whatever they hold. None: all G are
             real, rows of zeros as well.
@@ -91,9 +92,10 @@ def simota(
         ground truth. A NaN cost is the worst cost and a NaN IoU counts 0. No gradient.
 
     Raises:
-        ValueError: a shape, device or parameter does not fit; on the CPU also a label outside [0, C), a NaN in a
-        ground truth (both named by image and row) or a num_gts outside [0, G]. TypeError: a dtype does not fit. On a
-        GPU, where looking would make the host wait, such a ground truth is absent and num_gts is clamped.
+        ValueError: a shape, device or parameter does not fit; on the CPU also a label outside [0, C), a NaN or an
+        infinite number in a ground truth, as the dtype of the arithmetic reads it (each named by image and row), or a
+        num_gts outside [0, G]. TypeError: a dtype does not fit. On a GPU, where looking would make the host wait, such
+        a ground truth is absent and num_gts is clamped.
     """
     scene = Scene(pred_boxes, cls_logits, obj_logits, anchor_points, strides, gt_boxes, gt_labels, num_gts)
     rule = (center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps, topk, k_rounding)

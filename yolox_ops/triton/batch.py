@@ -9,7 +9,7 @@ from torch import Tensor
 
 from yolox_ops._check import computable, wide_dtype
 from yolox_ops.scene import Scene
-from yolox_ops.triton.boxes import iou, is_whole, load_box, load_numbers
+from yolox_ops.triton.boxes import iou, is_finite, load_box, load_numbers
 from yolox_ops.triton.matching import count_gts
 
 # The numbers that kernels take beside a Batch. None becomes a constant where it is 1, for a tuple that holds constants
@@ -49,13 +49,13 @@ class Image(NamedTuple):
 
 @triton.jit
 def load_gt(image, g, RULE: tl.constexpr):
-    """Centre and size, label, and whether there is such a ground truth: padding, a row with a NaN and one whose label
-    is no class are none. Their label is 0, for it to point at something. `g` is one row or many."""
+    """Centre and size, label, and whether there is such a ground truth: padding, a row that is not finite and one whose
+    label is no class are none. Their label is 0, for it to point at something. `g` is one row or many."""
     batch, b, G = image.batch, image.b, image.G
     row = b * G + g
     cx, cy, w, h = load_numbers(batch.gt_boxes, row * 4, g < G, RULE.dtype)
     label = tl.load(batch.gt_labels + row, g < G, 0).to(tl.int64)
-    present = (g < count_gts(batch.num_gts, b, G)) & is_whole(cx, cy, w, h) & (label >= 0) & (label < image.C)
+    present = (g < count_gts(batch.num_gts, b, G)) & is_finite(cx, cy, w, h) & (label >= 0) & (label < image.C)
     return (cx, cy, w, h), tl.where(present, label, 0), present
 
 

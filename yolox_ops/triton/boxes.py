@@ -67,6 +67,12 @@ def is_whole(x1, y1, x2, y2):
 
 
 @triton.jit
+def is_finite(a, b, c, d):
+    largest = tl.maximum(tl.maximum(tl.abs(a), tl.abs(b)), tl.maximum(tl.abs(c), tl.abs(d)))
+    return is_whole(a, b, c, d) & (largest < float("inf"))
+
+
+@triton.jit
 def make_box(numbers, FMT: tl.constexpr):
     a, b, c, d = numbers
     if FMT == "xyxy":

@@ -49,8 +49,8 @@ def center(
     centre to its farthest side, max(w, h) / 2: the smallest stride with d <= 8 strides, or else the largest stride. For
     strides 8, 16 and 32 the levels so take d of up to 64, up to 128, and above. The positive is the cell of that level
     that holds the centre; to a cell belong its left and top border, and not its right and bottom one. A cell that
-    several ground truths claim goes to that of the smallest w * h, of equals to the lower row. What is predicted
-    changes nothing but matched_iou.
+    several ground truths claim goes to that of the smallest w * h, of equals to the lower row; a size below 0 counts as
+    0. What is predicted changes nothing but matched_iou.
 
     Args:
         pred_boxes: [B, N, 4], decoded boxes as centre x, centre y, width, height in pixels. All float tensors may be
@@ -67,9 +67,9 @@ def center(
 
     Returns:
         Assignment(matched_gt [B, N] int64, matched_iou [B, N] float32, num_fg [B] int64). A ground truth whose centre
-        no cell of its level holds, or whose every cell goes to others, has no positive. One with a NaN, or with a label
-        outside [0, C), is absent on every device, for nothing here makes the host wait for one. A NaN IoU counts 0.
-        No gradient.
+        no cell of its level holds, or whose every cell goes to others, has no positive. One with a NaN or an infinite
+        number, or with a label outside [0, C), is absent on every device, for nothing here makes the host wait for one.
+        A NaN IoU counts 0. No gradient.
 
     Raises:
         ValueError: a shape or device does not fit. TypeError: a dtype does not.
@@ -122,15 +122,15 @@ def _around_centre(scene: Scene, radius: float) -> Assignment:
     dtype = wide_dtype(anchor_points, strides, gt_boxes)
     points, step, gts = anchor_points.to(dtype), strides.to(dtype), gt_boxes.to(dtype)
 
-    # An absent ground truth is one of NaN, which lies in no cell.
+    # An absent ground truth becomes one of NaN, which lies in no cell.
     labels = computable(gt_labels).long()
-    present = (labels >= 0) & (labels < C) & ~gts.isnan().any(-1)  # [B, G]
+    present = (labels >= 0) & (labels < C) & gts.isfinite().all(-1)  # [B, G]
     if num_gts is not None:
         present &= torch.arange(G, device=gts.device) < computable(num_gts)[:, None]
     gts = torch.where(present[..., None], gts, torch.nan)
 
     # From small to large, so that the first that claims a cell has it.
-    row = (gts[..., 2] * gts[..., 3]).argsort(stable=True)  # [B, G]
+    row = gts[..., 2:].clamp(min=0).prod(-1).argsort(stable=True)  # [B, G]
     gts = gts.gather(1, row[..., None].expand(B, G, 4))
 
     # Farthest side d <= 8 strides. Distances are compared by powers of two, which round nothing.

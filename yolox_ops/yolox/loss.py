@@ -86,7 +86,8 @@ def yolox_loss(
         obj_logits: [B, N], likewise.
         anchor_points: [N, 2], centres of the anchors in pixels, (index + 0.5) * stride.
         strides: [N], in pixels.
-        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels. float16 rounds them to half a pixel at 1000.
+        gt_boxes: [B, G, 4], centre x, centre y, width, height in pixels. float16 rounds them to half a pixel at 1000. A
+            size of 0 or less counts as 0: the box overlaps nothing, and its logarithm in the L1 term is log(1e-8).
         gt_labels: [B, G], any integer dtype, in [0, C).
         num_gts: [B], any integer dtype: rows of an image at or past it are padding. None: all G are real.
         raw_boxes: [B, N, 4], the head's output before decoding: offset of the centre from the cell's corner in strides,
@@ -131,6 +132,7 @@ def yolox_loss(
     matched_iou = assignment.matched_iou.to(dtype)
     # Background anchors look at a row of zeros behind the last ground truth, never at padding, and G may be 0.
     gts = F.pad(gt_boxes.detach().to(dtype), (0, 0, 0, 1))
+    gts[..., 2:].clamp_(min=0)
     row = torch.where(fg, assignment.matched_gt, gt_boxes.shape[1])
     gt = gts.gather(1, row[..., None].expand(B, N, 4))
     label = F.pad(computable(gt_labels), (0, 1)).gather(1, row).long()
