@@ -156,6 +156,7 @@ OPS = {
             "yolox_ops",
             pairwise_iou=(PAIRWISE, BOX),
             aligned_iou=(ALIGNED, BOX),
+            iou_loss=(ALIGNED, {**BOX, "reduction": _choice("none", "mean", "sum")}),
             simota_cost=(SCENE, COST),
             dynamic_k_match=(COSTS, MATCH),
             simota=(SCENE, {**COST, **MATCH}),

@@ -86,6 +86,15 @@ def aligned_iou(found: list[Tensor], given: dict, options: dict, tame: bool) -> 
     _similar(found, given, options, tame, True)
 
 
+def iou_loss(found: list[Tensor], given: dict, options: dict, tame: bool) -> None:
+    first, second = given["boxes1"], given["boxes2"]
+    pairs = list(torch.broadcast_shapes(first.shape, second.shape))[:-1]
+    has_form(found, (pairs if options["reduction"] == "none" else [], wide(first, second)))
+    require(found[0].numel() > 1 or math.prod(pairs) or not found[0].any(), "a loss without a pair")
+    if tame:
+        require(not found[0].isnan().any(), "NaN without a NaN in a box")
+
+
 def backward(found: list[Tensor], given: dict, options: dict, tame: bool) -> None:
     first, second, grad = given["boxes1"], given["boxes2"], given["grad"]
     has_form(found, (list(first.shape), first.dtype), (list(second.shape), second.dtype))
@@ -199,6 +208,7 @@ def _selected(indices: Tensor, decayed: Tensor, scores: Tensor, options: dict) -
 RULES: dict[str, Callable[[list[Tensor], dict, dict, bool], None]] = {
     "pairwise_iou": pairwise_iou,
     "aligned_iou": aligned_iou,
+    "iou_loss": iou_loss,
     "pairwise_iou_backward": backward,
     "aligned_iou_backward": backward,
     "simota_cost": simota_cost,

@@ -63,6 +63,15 @@ def _aligned(found: list[torch.Tensor], given: dict, options: dict) -> None:
     _close(found[0], aligned_iou(first.reshape(-1, 4).tolist(), second.reshape(-1, 4).tolist(), **options))
 
 
+def _iou_loss(found: list[torch.Tensor], given: dict, options: dict) -> None:
+    kinds = {name: value for name, value in options.items() if name != "reduction"}
+    first, second = torch.broadcast_tensors(given["boxes1"].double(), given["boxes2"].double())
+    loss = [1 - s for s in aligned_iou(first.reshape(-1, 4).tolist(), second.reshape(-1, 4).tolist(), **kinds)]
+    total = math.fsum(loss)
+    wanted = {"none": loss, "sum": [total], "mean": [total / max(len(loss), 1)]}[options["reduction"]]
+    _close(found[0], wanted)
+
+
 def _simota_cost(found: list[torch.Tensor], given: dict, options: dict) -> None:
     scene, (cost, iou) = yolox_ops.Scene(**given), found
     for b, count in enumerate(counts_of(given, cost.shape[1], len(cost)).tolist()):
@@ -114,6 +123,7 @@ def _soft_nms(found: list[torch.Tensor], given: dict, options: dict) -> None:
 REFERENCES = {
     "pairwise_iou": _pairwise,
     "aligned_iou": _aligned,
+    "iou_loss": _iou_loss,
     "simota_cost": _simota_cost,
     "simota": _simota,
     "ota": _ota,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers see: the names of _HOMES
     from yolox_ops.assignment import Assignment as Assignment
     from yolox_ops.explanation import Explanation as Explanation
     from yolox_ops.explanation.explain import explain as explain
+    from yolox_ops.losses import iou_loss as iou_loss
     from yolox_ops.ops.aligned_iou import aligned_iou as aligned_iou
     from yolox_ops.ops.dynamic_k_match import dynamic_k_match as dynamic_k_match
     from yolox_ops.ops.ota import ota as ota
@@ -42,6 +43,7 @@ _HOMES = {
     "Assignment": "yolox_ops.assignment",
     "Explanation": "yolox_ops.explanation",
     "explain": "yolox_ops.explanation.explain",
+    "iou_loss": "yolox_ops.losses",
     "aligned_iou": "yolox_ops.ops.aligned_iou",
     "dynamic_k_match": "yolox_ops.ops.dynamic_k_match",
     "ota": "yolox_ops.ops.ota",
