@@ -41,13 +41,6 @@ def wide_dtype(*arrays: np.ndarray) -> Any:
     return np.float64 if np.float64 in widest else np.float32
 
 
-def number(value: Any) -> Any:
-    """A NumPy scalar as Python's; the checks are torch's too, which knows no others."""
-    if isinstance(value, np.floating):
-        return float(value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def with_rows(boxes: np.ndarray, dims: int) -> np.ndarray:
     """[0, 4] where no boxes are given as [0], or [B, 0, 4] where they are as [B, 0]."""
     return boxes.reshape(*boxes.shape, 4) if boxes.ndim == dims and boxes.shape[-1] == 0 else boxes

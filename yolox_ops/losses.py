@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 
 from yolox_ops._arguments import check_choice
+from yolox_ops._transforms import traceable
 from yolox_ops.ops.aligned_iou import aligned_iou
 
 REDUCTIONS = ("none", "mean", "sum")
 
 
+@traceable
 def iou_loss(
     boxes1: Tensor, boxes2: Tensor, *, kind: str = "giou", reduction: str = "none", fmt: str = "xyxy"
 ) -> Tensor:

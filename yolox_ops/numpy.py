@@ -18,6 +18,7 @@ import numpy as np
 from yolox_ops._arguments import (
     FORMATS,
     KINDS,
+    as_number,
     check_choice,
     check_corners,
     check_count,
@@ -25,7 +26,7 @@ from yolox_ops._arguments import (
     check_nms_rule,
     check_shape,
 )
-from yolox_ops._arrays import as_floats, as_integers, dense, number, wide_dtype, with_rows
+from yolox_ops._arrays import as_floats, as_integers, dense, wide_dtype, with_rows
 from yolox_ops._missing import HOW
 
 if TYPE_CHECKING:  # an import that costs time
@@ -158,7 +159,7 @@ def batched_soft_nms(
     """
     boxes, scores, labels = _read("[B, N]", boxes, scores, labels)
     least = -math.inf if score_threshold is None else score_threshold
-    sigma, iou_threshold, least, most = map(number, (sigma, iou_threshold, least, max_detections))
+    sigma, iou_threshold, least, most = map(as_number, (sigma, iou_threshold, least, max_detections))
     check_nms_rule(method, sigma, iou_threshold, least, fmt)
     check_flag("inclusive", inclusive)
     check_corners(any_corners, fmt)
@@ -171,7 +172,7 @@ def batched_soft_nms(
     if any_corners:
         boxes = _order_corners(boxes)
     if max_candidates is not None:
-        check_count("max_candidates", number(max_candidates), 0)
+        check_count("max_candidates", as_number(max_candidates), 0)
         scores = _leave_candidates(scores, max_candidates)
     labels = None if labels is None else dense(labels, np.int64)
     rule = method, sigma, iou_threshold, least, most, fmt, bool(inclusive)

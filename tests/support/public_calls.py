@@ -61,6 +61,7 @@ def make_case(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     return {
         "pairwise_iou": lambda: (OfBoxes(yolox_ops.pairwise_iou, kind="giou"), (boxes, boxes[:7])),
         "aligned_iou": lambda: (OfBoxes(yolox_ops.aligned_iou, kind="ciou"), (boxes, boxes.flip(0))),
+        "iou_loss": lambda: (OfBoxes(yolox_ops.iou_loss, kind="diou", reduction="mean"), (boxes, boxes.flip(0))),
         "simota_cost": lambda: (OfScene(yolox_ops.simota_cost), tuple(make_scene())),
         "simota": lambda: (OfScene(yolox_ops.simota, topk=5), tuple(make_scene())),
         "ota": lambda: (OfScene(yolox_ops.ota), tuple(make_scene())),
@@ -77,6 +78,6 @@ def make_case(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
 
 
 NAMES = (
-    *("pairwise_iou", "aligned_iou", "simota_cost", "simota", "ota", "center", "yolox_loss", "dynamic_k_match"),
-    *("sinkhorn", "soft_nms", "batched_soft_nms"),
+    *("pairwise_iou", "aligned_iou", "iou_loss", "simota_cost", "simota", "ota", "center", "yolox_loss"),
+    *("dynamic_k_match", "sinkhorn", "soft_nms", "batched_soft_nms"),
 )
