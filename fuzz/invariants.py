@@ -55,6 +55,8 @@ def check_answer(call: Call, answer: Any) -> None:
     """Raises AssertionError unless shapes, dtypes and what the docstring says of values hold."""
     given, found = as_tensors(call), tensors_of(answer)
     with torch.no_grad():
+        if call.op.rule == "sinkhorn" and given["cost"].dim() == 2:  # one image, without B
+            given, found = {name: t[None] for name, t in given.items()}, [found[0][None]]
         RULES[call.op.rule](found, given, call.options, call.tame)
 
 

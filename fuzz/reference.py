@@ -103,6 +103,8 @@ def _sinkhorn(found: list[torch.Tensor], given: dict, options: dict) -> None:
     if options["tolerance"] > 0:  # which iteration is the last may turn on rounding
         return
     cost, supply, demand = (given[name].double() for name in ("cost", "supply", "demand"))
+    if cost.dim() == 2:
+        cost, supply, demand, found = cost[None], supply[None], demand[None], [found[0][None]]
     for b, plan in enumerate(found[0]):
         wanted = sinkhorn(cost[b].tolist(), supply[b].tolist(), demand[b].tolist(), **options)
         _close(plan, wanted, rtol=1e-3, atol=1e-4)

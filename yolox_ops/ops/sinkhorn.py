@@ -39,6 +39,11 @@ def check(
     check_iteration(epsilon, iterations, tolerance)
 
 
+def _is_image(*tensors: Tensor) -> bool:
+    """Whether cost, supply and demand are those of one image, without B."""
+    return all(isinstance(t, Tensor) and t.dim() == dims for t, dims in zip(tensors, (2, 1, 1), strict=True))
+
+
 @torch.library.register_fake("yolox_ops::sinkhorn")
 def _(
     cost: Tensor,  # [B, M, N]
@@ -65,14 +70,14 @@ def sinkhorn(
     """Sinkhorn's iteration for entropic optimal transport (Cuturi 2013), as Megvii's OTA has it.
 
     plan = exp((u + v - cost) / epsilon) with u = v = 1 at first; an iteration sets v, for every column to carry its
-    demand, then u, for every row to carry its supply, both of which count 1e-8 more. Rows come last: their sums are the
-    supply. Totals need not be equal; then columns tend to their demand times sum(supply) / sum(demand), as far as
-    finite costs let them.
+    demand, then u, for every row to carry its supply. Every supply and every demand counts 1e-8 more than it is, as in
+    Megvii's code. Rows come last: they sum to supply + 1e-8, a row of supply 0 to 1e-8. Totals need not be equal; then
+    columns tend to their demand times sum(supply) / sum(demand), as far as finite costs let them.
 
     Args:
         cost: [B, M, N], float32, float64, float16 or bfloat16; arithmetic is float32, float64 if cost is. A pair for
             which |cost / epsilon| is more than 2^40, or NaN, has no mass, so +inf makes padding. Costs of 1e6 beside
-            those of 1 are no trouble.
+            those of 1 are no trouble. All three may be without B, [M, N], [M] and [N], and so is the plan then.
         supply: [B, M], from 0 to 1e12, any of these dtypes.
         demand: [B, N], likewise.
         epsilon: strength of the entropy, in the unit of cost, 1e-6 to 1e6.
@@ -90,6 +95,13 @@ def sinkhorn(
         named by image and row. TypeError: a dtype does not fit. On a GPU, where looking would make the host wait, such
         a number counts as 0.
     """
+    of_image = _is_image(cost, supply, demand)
+    if of_image:
+        M, N = cost.shape
+        check_shape("supply", supply, "[M]", (M,))
+        check_shape("demand", demand, "[N]", (N,))
+        cost, supply, demand = cost[None], supply[None], demand[None]
     check(cost, supply, demand, epsilon, iterations, tolerance)
     tensors = (cost.detach(), supply.detach(), demand.detach())
-    return torch.ops.yolox_ops.sinkhorn(*tensors, epsilon, iterations, tolerance)
+    plan = torch.ops.yolox_ops.sinkhorn(*tensors, epsilon, iterations, tolerance)
+    return plan[0] if of_image else plan
