@@ -14,11 +14,13 @@ import torch
 from fuzz.call import Call, is_plain
 from fuzz.contracts import OPS
 from fuzz.draw import derive, draw
+from fuzz.exported import can_be_exported, check_exported, check_node
 from fuzz.invariants import check_answer, require, tensors_of
 from fuzz.reference import by_reference, same_bits
 from fuzz.verdict import Verdict, verdict
 
 FAMILY = 8
+NODES, EXPORTS = 0.02, 1e-4  # the shares of answers that are written down as a node, and of calls that are exported
 
 
 class Outcome(IntEnum):
@@ -99,6 +101,10 @@ def check(call: Call, rnd: Random, counts_are_clamped: bool = False, share: floa
     require(wanted != Verdict.REFUSE, "answered, and must be refused")
     if wanted == Verdict.EITHER:
         return Outcome.ANSWERED
+    if call.op.room == "yolox_ops" and rnd.random() < NODES:
+        check_node(answer)
+    if wanted == Verdict.ANSWER and can_be_exported(call) and rnd.random() < EXPORTS:
+        check_exported(call, answer, run)
     check_answer(call, answer)
     found = tensors_of(answer)
     require(not shares_memory(call, found), "an answer in the memory of an argument")

@@ -5,11 +5,12 @@ import math
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 
 from fuzz import values
 from fuzz.call import Call, is_plain
-from fuzz.contracts import Argument, Op
+from fuzz.contracts import Argument, Op, Option
 from fuzz.wrong import expand, spoil
 
 SIZES = {
@@ -19,13 +20,15 @@ SIZES = {
     "G": (0, 1, 1, 2, 3, 6),
     "C": (0, 1, 1, 2, 3, 5, 17),
 }
+FLOATS = (np.float16, np.float32, np.float64, np.longdouble)
+INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
 MANY = (40, 70, 130, 300)  # more than a block, a vector, a tile
 
 
 def draw(op: Op, rnd: Random, huge: bool = False) -> Call:
     """`huge`: also tensors of 2^31 and more places, which the process must be allowed no memory for."""
     call = Call(op, tame=rnd.random() < 0.6)
-    call.options = {name: rnd.choice(option.usual) for name, option in op.options.items()}
+    call.options = {name: _usual(call, option, rnd) for name, option in op.options.items()}
     sizes: dict[str, Any] = {letter: rnd.choice(few) for letter, few in SIZES.items()}
     if rnd.random() < 0.04:
         sizes[rnd.choice("MN")] = rnd.choice(MANY)
@@ -64,7 +67,7 @@ def derive(call: Call, rnd: Random) -> Call:
     if change < 0.12:
         spoil(new, rnd)
     elif change < 0.55:
-        new.options = {name: rnd.choice(option.usual) for name, option in call.op.options.items()}
+        new.options = {name: _usual(new, option, rnd) for name, option in call.op.options.items()}
     else:
         name = rnd.choice(list(new.arguments))
         value = new.arguments[name]
@@ -83,6 +86,30 @@ def derive(call: Call, rnd: Random) -> Call:
                 place = tuple(rnd.randrange(n) for n in changed.shape)
                 changed[place] = values.dense([special], (), value.dtype)
     return new
+
+
+def _usual(call: Call, option: Option, rnd: Random) -> Any:
+    """A value that fits, at times as one of NumPy's numbers of the same value."""
+    value = rnd.choice(option.usual)
+    if call.op.bare or type(value) not in (int, float) or rnd.random() >= 0.1:
+        return value
+    kinds = (
+        INTEGERS
+        if option.type == "count"
+        else (*FLOATS, *INTEGERS)
+        if math.isfinite(value) and value == int(value)
+        else FLOATS
+    )
+    with np.errstate(over="ignore"):
+        alike = [kind(value) for kind in kinds if _holds(kind, value)]
+    return rnd.choice(alike) if alike else value
+
+
+def _holds(kind: type, value: float) -> bool:
+    """Whether NumPy's type has the number itself."""
+    if issubclass(kind, np.integer):
+        return np.iinfo(kind).min <= value <= np.iinfo(kind).max
+    return float(kind(value)) == value
 
 
 def _grid(rnd: Random) -> list[tuple[float, float, float]]:

@@ -64,7 +64,7 @@ def _array(call: Call, argument: Argument, value: Any) -> Verdict:
 
 def _option(call: Call, option: Option, value: Any) -> Verdict:
     if isinstance(value, np.generic) and not call.op.bare:
-        value = value.item()
+        value = float(value) if isinstance(value, np.floating) else value.item()  # longdouble's item is one itself
     if option.type == "flag":
         refusal = Verdict.EITHER if call.op.bare else Verdict.REFUSE
         return Verdict.ANSWER if isinstance(value, bool) else refusal

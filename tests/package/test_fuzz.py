@@ -5,6 +5,7 @@ import os
 import signal
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -16,6 +17,7 @@ from fuzz.call import Call
 from fuzz.calls import Outcome, calls, check
 from fuzz.contracts import OPS
 from fuzz.draw import draw
+from fuzz.exported import can_be_exported, check_exported, check_node
 from fuzz.workers import Plan
 
 CALLS = 48 if SLOW else 160  # of each entry point
@@ -97,6 +99,19 @@ def nms_call(**options) -> Call:
 def test_a_wrong_answer_is_seen(change, words, monkeypatch):
     with pytest.raises(AssertionError, match=words):
         judge(monkeypatch, nms_call(), change)
+
+
+@pytest.mark.plain
+def test_an_exported_program_is_judged():
+    call = nms_call(sigma=np.float32(0.5), score_threshold=None)
+    answer = fuzz.calls.run(call)
+    assert can_be_exported(call)
+    check_exported(call, answer, fuzz.calls.run)
+    with pytest.raises(AssertionError, match="answers something else"):
+        check_exported(call, answer._replace(scores=answer.scores / 2), fuzz.calls.run)
+    with pytest.raises(AssertionError, match="answers with SoftNMS"):
+        check_exported(call, tuple(answer), fuzz.calls.run)
+    check_node(answer)
 
 
 def test_a_wrong_call_must_be_refused(monkeypatch):
