@@ -22,6 +22,8 @@ class Reader {
  public:
   Reader() = default;
   explicit Reader(const Tensor& t) : data_(t.const_data_ptr()), dtype_(t.scalar_type()), size_(t.element_size()) {
+    is_unsigned_ = dtype_ == ScalarType::Byte || dtype_ == ScalarType::UInt16 || dtype_ == ScalarType::UInt32 ||
+                   dtype_ == ScalarType::UInt64;
     for (int64_t i = 0; i < t.dim(); ++i) strides_[i] = t.stride(i);
   }
 
@@ -67,35 +69,23 @@ class Reader {
   template <class S>
   YOLOX_OPS_INLINE void copy_as(int64_t from, int64_t stride, int64_t n, T* to) const {
     const S* data = static_cast<const S*>(data_) + from;
-    for (int64_t i = 0; i < n; ++i) {
-      if constexpr (std::is_same_v<S, uint64_t>) {
-        to[i] = static_cast<T>(smaller(data[i * stride], uint64_t{std::numeric_limits<int64_t>::max()}));
-      } else {
-        to[i] = static_cast<T>(data[i * stride]);
-      }
-    }
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(data[i * stride]);
+  }
+
+  // By the width, of which there are half as many as dtypes.
+  YOLOX_OPS_INLINE int64_t integer_at(int64_t from) const {
+    const uint64_t bits = size_ == 8   ? static_cast<const uint64_t*>(data_)[from]
+                          : size_ == 4 ? static_cast<const uint32_t*>(data_)[from]
+                          : size_ == 2 ? static_cast<const uint16_t*>(data_)[from]
+                                       : static_cast<const uint8_t*>(data_)[from];
+    const int64_t above = 64 - 8 * size_, signed_value = static_cast<int64_t>(bits << above) >> above;
+    constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
+    return is_unsigned_ ? static_cast<int64_t>(bits < kMost ? bits : kMost) : signed_value;
   }
 
   YOLOX_OPS_INLINE void copy(int64_t from, int64_t stride, int64_t n, T* to) const {
     if constexpr (std::is_integral_v<T>) {
-      switch (dtype_) {
-        case ScalarType::Int:
-          return copy_as<int32_t>(from, stride, n, to);
-        case ScalarType::Short:
-          return copy_as<int16_t>(from, stride, n, to);
-        case ScalarType::Char:
-          return copy_as<int8_t>(from, stride, n, to);
-        case ScalarType::Byte:
-          return copy_as<uint8_t>(from, stride, n, to);
-        case ScalarType::UInt16:
-          return copy_as<uint16_t>(from, stride, n, to);
-        case ScalarType::UInt32:
-          return copy_as<uint32_t>(from, stride, n, to);
-        case ScalarType::UInt64:
-          return copy_as<uint64_t>(from, stride, n, to);
-        default:
-          return copy_as<int64_t>(from, stride, n, to);
-      }
+      for (int64_t i = 0; i < n; ++i) to[i] = integer_at(from + i * stride);
     } else {
       switch (dtype_) {
         case ScalarType::Double:
@@ -113,6 +103,7 @@ class Reader {
   const void* data_ = nullptr;
   ScalarType dtype_ = kDtype<T>;
   int64_t strides_[3] = {}, size_ = 0;
+  bool is_unsigned_ = false;
 };
 
 }  // namespace yolox_ops
