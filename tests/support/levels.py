@@ -67,10 +67,6 @@ def _load(image: bytes, load: Callable, name: str):
 def _load_ops(level: str) -> str:
     """Registers _C.so at a level as ops of another namespace for CPU tensors, whose name is as long."""
     namespace = f"yolox_lv{list(CLONES).index(level)}"
-    for name in torch._C._dispatch_get_all_op_names():
-        if name.startswith("yolox_ops::"):
-            schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
-            torch.library.define(f"{namespace}::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
     image = _at_level(FOLDER / "_C.so", level)
     assert image.count(b"\0yolox_ops\0") == 1
     _load(image.replace(b"\0yolox_ops\0", b"\0%b\0" % namespace.encode()), torch.ops.load_library, f"_C_{level}.so")
