@@ -29,12 +29,12 @@ def as_tensors(call: Call) -> dict[str, Any]:
 
 
 def _as_tensor(call: Call, name: str, value: Any) -> Any:
+    if value is not None and name.startswith("boxes") and value.shape[-1:] == (0,):  # no boxes, as [0] or [B, 0]
+        value = value.reshape(*value.shape, 4)
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype.kind in "iub" and call.op.arguments[name].dtype == "float":
         value = value.astype(np.result_type(np.float32, value.dtype))
-    if name.startswith("boxes") and value.shape == (0,):
-        value = value.reshape(0, 4)
     if value.dtype.name == "bfloat16":
         return torch.from_numpy(value.astype(np.float32)).bfloat16()
     if value.dtype.kind == "u":  # of these torch knows the narrowest only
