@@ -101,33 +101,35 @@ def test_no_score_threshold(run, method):
     assert run(apart, scores, method=method, score_threshold=None)[0].tolist() == [3, 0, 1]
 
 
-@each_implementation
 @each_method
-def test_corners_in_any_order(run, method):
+def test_corners_in_any_order(method):
     boxes, scores, labels = sample(40)
     flipped = boxes.clone()
     flipped[::2] = flipped[::2, [2, 1, 0, 3]]
     flipped[::3] = flipped[::3, [0, 3, 2, 1]]
-    plain = run(boxes, scores, labels, method=method)
-    torch.testing.assert_close(run(flipped, scores, labels, method=method, any_corners=True), plain, rtol=0, atol=0)
-    assert len(run(flipped, scores, labels, method="hard")[0]) > len(run(boxes, scores, labels, method="hard")[0])
+    plain = soft_nms(boxes, scores, labels, method=method)
+    torch.testing.assert_close(
+        soft_nms(flipped, scores, labels, method=method, any_corners=True), plain, rtol=0, atol=0
+    )
+    assert len(soft_nms(flipped, scores, labels, method="hard")[0]) > len(
+        soft_nms(boxes, scores, labels, method="hard")[0]
+    )
     flipped[5, 2] = math.nan
-    check_run(run, flipped, scores, labels, method=method, any_corners=True)
+    check_run(soft_nms, flipped, scores, labels, method=method, any_corners=True)
 
 
-@each_implementation
 @each_method
-def test_candidates(run, method):
+def test_candidates(method):
     boxes, scores, labels = sample(60)
     scores = (scores * 8).round() / 8  # with ties
     scores[::9] = math.nan
     for most in (0, 1, 20, 59, 60, 2**40):
-        found = run(boxes, scores, labels, method=method, max_candidates=most)
+        found = soft_nms(boxes, scores, labels, method=method, max_candidates=most)
         few = torch.tensor(sorted(range(60), key=lambda i: (scores[i].isnan(), -scores[i].nan_to_num(), i))[:most])
         few = few.long().sort().values
-        alone = run(boxes[few], scores[few], labels[few], method=method)
+        alone = soft_nms(boxes[few], scores[few], labels[few], method=method)
         torch.testing.assert_close(found, (few[alone[0]], alone[1]), rtol=0, atol=0)
-        check_run(run, boxes, scores, labels, method=method, max_candidates=most)
+        check_run(soft_nms, boxes, scores, labels, method=method, max_candidates=most)
 
 
 def test_candidates_of_each_image():
@@ -141,17 +143,16 @@ def test_candidates_of_each_image():
     assert indices.tolist() == [1], "a NaN comes last"
 
 
-@each_implementation
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool])
-def test_labels_are_numbers(run, dtype):
+def test_labels_are_numbers(dtype):
     boxes, scores, labels = sample(60, kinds=2 if dtype == torch.bool else 5)
-    wanted = run(boxes, scores, labels)
-    torch.testing.assert_close(run(boxes, scores, labels.to(dtype)), wanted, rtol=0, atol=0)
+    wanted = soft_nms(boxes, scores, labels)
+    torch.testing.assert_close(soft_nms(boxes, scores, labels.to(dtype)), wanted, rtol=0, atol=0)
     if dtype != torch.bool:
         signed = torch.where(torch.arange(60) % 2 == 0, 0.0, -0.0).to(dtype)
-        torch.testing.assert_close(run(boxes, scores, signed), run(boxes, scores), rtol=0, atol=0)
+        torch.testing.assert_close(soft_nms(boxes, scores, signed), soft_nms(boxes, scores), rtol=0, atol=0)
         between = (labels.double() / 3 - 0.5).to(dtype)
-        torch.testing.assert_close(run(boxes, scores, between.requires_grad_()), wanted, rtol=0, atol=0)
+        torch.testing.assert_close(soft_nms(boxes, scores, between.requires_grad_()), wanted, rtol=0, atol=0)
 
 
 @each_implementation
