@@ -11,6 +11,8 @@ from pycocotools import mask
 
 from yolox_ops.numpy import pairwise_iou, soft_nms
 
+pytestmark = pytest.mark.plain
+
 
 @pytest.mark.parametrize("t", [0.3, 0.5, 0.45])
 @pytest.mark.parametrize("top_k", [0, 1, 25])

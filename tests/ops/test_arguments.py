@@ -206,6 +206,7 @@ def test_what_is_made_of_numpy_s_numbers():
     assert json.loads(json.dumps(dataclasses.asdict(recipe))) == dataclasses.asdict(Recipe(epochs=30, lr=0.5, flip=0.5))
 
 
+@pytest.mark.plain
 def test_programs_are_exported_with_numpy_s_numbers():
     class Select(torch.nn.Module):
         def forward(self, boxes, scores):

@@ -151,6 +151,7 @@ def test_a_negative_area_is_none():
         assert set(center(*scene).matched_gt[0].tolist()) == {-1, 1}
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("name", ASSIGNERS)
 @pytest.mark.parametrize("box_loss", ["iou", "giou"])
 @pytest.mark.parametrize("size", [(0.0, 0.0), (-0.0, 8.0), (-24.0, -24.0), (24.0, -6.0), (1e-45, 9.0), (1e18, 1e18)])
@@ -172,6 +173,7 @@ def test_the_loss_is_finite(size, box_loss, name):
     assert_close(*losses, rtol=0, atol=0)
 
 
+@pytest.mark.plain
 def test_explain_says_why_a_box_is_absent():
     scene = random_scene([4], size=32, pad=0)
     nothing = yolox_ops.simota(*scene._replace(num_gts=torch.tensor([0])))

@@ -62,6 +62,7 @@ def test_assigners(name, shape):
     assert torch.equal(found.fg_mask.sum(1), found.num_fg) and found.matched_gt.shape == (B, N)
 
 
+@pytest.mark.plain
 @each_shape
 @pytest.mark.parametrize("name", ASSIGNERS)
 @pytest.mark.parametrize("objectness", ["binary", "iou"])
@@ -83,6 +84,7 @@ def test_yolox_loss(objectness, name, shape):
         assert (loss.num_fg > 0).all() == (given is scene and min(N, C, G) > 0) or not len(loss.num_fg)
 
 
+@pytest.mark.plain
 @each_shape
 def test_explain(shape):
     scene, (B, N, C, G) = make_scene(*shape), shape
@@ -94,6 +96,7 @@ def test_explain(shape):
         found.draw(torch.zeros(B, 3, 32, 32))
 
 
+@pytest.mark.plain
 @each_shape
 def test_detect(shape):
     scene, (B, N, C, _G) = make_scene(*shape), shape

@@ -92,6 +92,7 @@ def test_assigners_and_the_loss(name, dtype):
     same(ASSIGNERS[name](*typed(dtype)), ASSIGNERS[name](*SCENE))
 
 
+@pytest.mark.plain
 @each_unsigned
 def test_explain(dtype):
     scene = typed(dtype)
@@ -100,6 +101,7 @@ def test_explain(dtype):
     )
 
 
+@pytest.mark.plain
 def test_explain_tells_a_huge_label_as_it_is():
     scene = typed(torch.uint64)
     nothing = yolox_ops.simota(*SCENE._replace(num_gts=SCENE.num_gts * 0))
@@ -111,6 +113,7 @@ def test_explain_tells_a_huge_label_as_it_is():
         yolox_ops.explain(nothing, *huge)
 
 
+@pytest.mark.plain
 @each_unsigned
 def test_fakes_exports_and_graphs(dtype):
     scene = typed(dtype)

@@ -11,6 +11,7 @@ from migrating import detections, greedy, overlap
 
 from yolox_ops import aligned_iou, batched_soft_nms, iou_loss, pairwise_iou, sinkhorn, soft_nms
 
+pytestmark = pytest.mark.plain
 # torchvision
 
 

@@ -310,6 +310,7 @@ def test_one_image_without_its_dimension(run, dtype):
     assert_close(found, wanted, rtol=0, atol=0)
 
 
+@pytest.mark.plain
 def test_one_image_in_graphs_and_programs():
     image = tuple(t[0] for t in problem(1))
     check_compiles(sinkhorn, *image)

@@ -9,6 +9,7 @@ from arrays import in_a_new_process
 import yolox_ops
 from yolox_ops._library import check_schema
 
+pytestmark = pytest.mark.plain
 LIBRARY = Path(yolox_ops.__file__).parent / "_C.so"
 OPS = sorted(path.stem for path in (LIBRARY.parent / "ops").glob("*.py") if path.stem != "__init__")
 
