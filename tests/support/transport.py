@@ -1,4 +1,4 @@
-"""How ota's tests call it, and when its answer counts as right."""
+"""Problems of sinkhorn, how ota's tests call it, and when its answer counts as right."""
 
 import torch
 from scenes import take_image
@@ -17,6 +17,13 @@ RULES = [
     {"tolerance": 0.05, "iterations": 1000},
 ]
 PROBLEM = ("center_radius", "topk", "iou_weight", "focal_alpha", "focal_gamma")
+
+
+def problem(B=2, M=5, N=33, scale=1.0, seed=0):
+    """cost, supply and demand of sinkhorn, whose totals differ."""
+    generator = torch.Generator().manual_seed(seed)
+    cost = torch.rand(B, M, N, generator=generator) * scale
+    return cost, torch.rand(B, M, generator=generator) * 4, torch.rand(B, N, generator=generator) + 0.3
 
 
 def by_scene(run):
