@@ -19,7 +19,7 @@ from yolox_ops.yolox.assigners import ASSIGNERS, center, multi_positive
 
 SIZES = [0.0, -5.0, 1e-45, 24.0] if INTERPRETED else [0.0, -0.0, -1e-45, 1e-45, -5.0, -1e18, 1e18, 24.0]
 BAD = [math.nan, math.inf, -math.inf]
-each_rule = pytest.mark.parametrize("rule", RULES[:3])
+each_rule = pytest.mark.parametrize("rule", RULES[:1] if INTERPRETED else RULES[:3])
 FIXED = pytest.mark.parametrize("assign", [center, multi_positive])
 
 
