@@ -114,6 +114,7 @@ class _AfterTorch(MetaPathFinder):
             except ImportError as error:  # torch itself is as it should be
                 warnings.warn(f"yolox_ops does not load: {error}", stacklevel=2)
 
+        # mypy: on this one loader, which goes when torch is there.
         spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
         return spec
 

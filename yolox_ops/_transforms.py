@@ -41,7 +41,8 @@ def traceable(function: Callable[P, R]) -> Callable[P, R]:
                 return function(*args, **kwargs)
         return function(*args, **kwargs)
 
-    # torch.compile counts recompilations by code object, so each function has its own.
+    # torch.compile counts recompilations by code object, so each function has its own. mypy takes what functools.wraps
+    # returns for an object without code.
     call.__code__ = call.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
     return call
 

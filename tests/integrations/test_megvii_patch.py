@@ -1,6 +1,5 @@
 """What the patch of Megvii's head takes, leaves alone and refuses."""
 
-import contextlib
 import copy
 import os
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from megvii_heads import CLASSES, arguments, check_equal, each_head, head_of, losses
+from process_settings import SETTINGS
 from torch import nn
 
 from benchmarks.peers import megvii as peers
@@ -169,41 +169,6 @@ def test_errors():
         megvii.patch(head).get_losses(*args)
 
 
-@contextlib.contextmanager
-def changed(name, value):
-    """A setting of the process."""
-    before = getattr(torch, f"get_{name}")()
-    getattr(torch, f"set_{name}")(value)
-    try:
-        yield
-    finally:
-        getattr(torch, f"set_{name}")(before)
-
-
-@contextlib.contextmanager
-def deterministic(level):
-    before = torch.get_deterministic_debug_mode()
-    torch.set_deterministic_debug_mode(level)
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(before)
-
-
-GLOBALS = {
-    "meta": lambda: torch.device("meta"),
-    "meta_for_ever": lambda: changed("default_device", "meta"),
-    "half": lambda: changed("default_dtype", torch.float16),
-    "bfloat16": lambda: changed("default_dtype", torch.bfloat16),
-    "double": lambda: changed("default_dtype", torch.float64),
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "inference": torch.inference_mode,
-    "no_grad": torch.no_grad,
-    "deterministic": lambda: deterministic(2),
-    "warned": lambda: deterministic(1),
-}
-
-
 def settings():
     modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -211,7 +176,7 @@ def settings():
 
 
 @each_head
-@pytest.mark.parametrize("name", GLOBALS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_the_made_up_batch_is_plain_torchs(name, release):
     """The head's own code sees the same as in a fresh process, and may draw; what was set stays set."""
     seen = []
@@ -224,7 +189,7 @@ def test_the_made_up_batch_is_plain_torchs(name, release):
 
     head, plain = Drawing(CLASSES), settings()
     state = torch.get_rng_state()
-    with GLOBALS[name]():
+    with SETTINGS[name]():
         before = settings()
         assert megvii.patch(head).get_losses.__func__ is megvii.get_losses
         assert settings() == before

@@ -76,6 +76,18 @@ def test_detections_are_hard_nms_by_class(model, class_agnostic):
         torch.testing.assert_close(boxes, torch.tensor([one[2] for one in expected]), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["hard", "linear"])
+def test_boxes_of_two_classes_thin_each_other_only_if_asked(method):
+    """Two boxes of one place and of different classes, and one apart."""
+    boxes = torch.tensor([[[10.0, 10, 8, 8], [10, 10, 8, 8], [40, 40, 8, 8]]])
+    logits = torch.tensor([[[4.0, -4], [-4, 3], [2, -4]]])
+    p = Predictions(boxes, logits, torch.full((1, 3), 9.0), boxes, boxes[0, :, :2], torch.ones(3))
+    by_class, agnostic = detect(p, method=method), detect(p, method=method, class_agnostic=True)
+    assert by_class.counts.item() == 3 and by_class.labels[0].tolist() == [0, 1, 0]
+    assert agnostic.counts.item() == 2 and agnostic.labels[0].tolist() == [0, 0, 0]
+    assert agnostic.boxes[0, 1].tolist() == [36, 36, 44, 44]
+
+
 def test_no_score_threshold(model):
     """Every anchor that no other removes is a detection."""
     with torch.no_grad():
