@@ -20,12 +20,16 @@ struct Transport {
   Reader<double> demand;  // [B, N]
   double per_epsilon, tolerance;
   // The workspace. Potentials are over epsilon.
-  double* x;           // [B, M], potentials of rows
-  double* y;           // [B, N], potentials of columns
-  int64_t* unsettled;  // [B], the last iteration in which a row was not settled
+  double* x;                      // [B, M], potentials of rows
+  double* y;                      // [B, N], potentials of columns
+  unsigned long long* unsettled;  // [2, B], the last even and the last odd iteration in which a row was not settled
 
-  // Whether image b takes part in iteration t. Rows of t may already have said that they are not settled.
-  __device__ bool takes_part(int64_t b, int64_t t) const { return tolerance == 0 || t < 2 || unsettled[b] >= t - 1; }
+  __device__ unsigned long long* unsettled_in(int64_t b, int64_t t) const { return unsettled + t % 2 * B + b; }
+
+  // Whether image b takes part in iteration t: in the one before, a row was not settled.
+  __device__ bool takes_part(int64_t b, int64_t t) const {
+    return tolerance == 0 || t < 2 || *unsettled_in(b, t - 1) + 1 == t;
+  }
 
   __device__ __forceinline__ double scaled(T cost) const { return scale_cost(cost, per_epsilon); }
 };
@@ -37,7 +41,7 @@ __global__ void __launch_bounds__(kColumns* kWarps, 4) set_columns(Transport<T> 
   const int warp = threadIdx.x / kColumns, lane = threadIdx.x % kColumns;
   for (int64_t b = blockIdx.y; b < p.B; b += gridDim.y) {
     if (!p.takes_part(b, t)) continue;
-    if (t == 0 && blockIdx.x == 0 && threadIdx.x == 0) p.unsettled[b] = 0;
+    if (t == 0 && blockIdx.x == 0 && threadIdx.x < 2) *p.unsettled_in(b, threadIdx.x) = 0;
     for (int64_t first = blockIdx.x * int64_t{kColumns}; first < p.N; first += gridDim.x * int64_t{kColumns}) {
       const int64_t j = first + lane;
       auto reached = LogSum<T>::of_none();
@@ -71,7 +75,9 @@ __global__ void __launch_bounds__(threads, 8) set_rows(Transport<T> p, int64_t t
       if (threadIdx.x == 0) {
         double& x = p.x[b * p.M + i];
         const double supply = log_mass(p.supply.at(b, i));
-        if (p.tolerance > 0 && t > 0 && !holds_mass(reached, x, supply, p.tolerance)) p.unsettled[b] = t;
+        if (p.tolerance > 0 && t > 0 && !holds_mass(reached, x, supply, p.tolerance)) {
+          atomicExch(p.unsettled_in(b, t), static_cast<unsigned long long>(t));
+        }
         x = potential(reached, supply);
       }
     }
@@ -103,7 +109,8 @@ Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
   Tensor plan = torch::stable::new_empty(cost, {B, M, N}, dtype);
   if (B * M * N == 0) return plan;
   const auto doubles = [&](int64_t n) { return torch::stable::new_empty(cost, {B, n}, ScalarType::Double); };
-  Tensor x = doubles(M), y = doubles(N), unsettled = torch::stable::new_empty(cost, {B}, ScalarType::Long);
+  Tensor x = doubles(M), y = doubles(N), flags = torch::stable::new_empty(cost, {2, B}, ScalarType::Long);
+  auto* unsettled = reinterpret_cast<unsigned long long*>(flags.mutable_data_ptr<int64_t>());
   dispatch_dtype(dtype, [&]<class T>() {
     const Transport<T> problem{.B = B,
                                .M = M,
@@ -115,7 +122,7 @@ Tensor sinkhorn(const Tensor& cost,    // [B, M, N]
                                .tolerance = rule.tolerance,
                                .x = x.mutable_data_ptr<double>(),
                                .y = y.mutable_data_ptr<double>(),
-                               .unsettled = unsettled.mutable_data_ptr<int64_t>()};
+                               .unsettled = unsettled};
     const dim3 columns(blocks(N, kColumns), blocks(B, 1)), rows(blocks(M, 1), blocks(B, 1));
     for (int64_t t = 0; t < rule.iterations; ++t) {
       device.launch(set_columns<T>, columns, kColumns * kWarps, problem, t);

@@ -205,6 +205,7 @@ def store_match(
 ):
     """What became of anchors j of image b: who owns them, with what overlap."""
     anchor, there, taken = b * N + j, j < N, owner >= 0
+    tl.debug_barrier()  # until all threads that hold an anchor have read its owner
     tl.store(matched_gt + anchor, tl.where(taken, owner, NOBODY), there)
     overlap = overlap.to(tl.float32)
     tl.store(matched_iou + anchor, tl.where(taken & (overlap == overlap), overlap, 0.0), there)

@@ -51,7 +51,7 @@ def sinkhorn(
         launch(solve, blocks(B, images), *args, T=T, IMAGES=images, **shape, num_warps=8)
         return plan
     x, y = (cost.new_zeros((B, size), dtype=torch.float64) for size in (M, N))
-    missed = cost.new_zeros(B, dtype=torch.int32)
+    missed = cost.new_zeros((2, B), dtype=torch.int32)
     image_stride, row_stride, column_stride = cost.stride()
     columns = (y, x, missed, log_demand, B * N, N, M, cost, image_stride, column_stride, row_stride)
     rows = (x, y, missed, log_supply, B * M, M, N, cost, image_stride, row_stride, column_stride)

@@ -94,7 +94,7 @@ def add_others(
 def update_potentials(
     potentials,  # [B, M] of the side that is set, whether it is rows or columns of cost
     others,  # [B, N] of the other side
-    missed,  # [B]
+    missed,  # [2, B]
     log_masses,  # [B, M]
     size,
     M,
@@ -112,18 +112,19 @@ def update_potentials(
     SEEN: tl.constexpr,
 ):
     """New potentials of SET of the batch's `size` columns, which add along axis 0, or rows, which add along axis 1.
-    missed[b] is 1 + the last iteration in which a row of image b was not settled; other programs of iteration t may set
-    it, which then says the same to this one."""
+    missed[t % 2, b] is t if a row of image b was not settled in iteration t - 1, and for t = 0."""
     side = tl.program_id(0).to(tl.int64) * SET + tl.arange(0, SET)
     b = side // M
-    there = (tl.load(missed + b, side < size, -1) >= t) | ((tolerance == 0.0) & (side < size))
+    B = size // M
+    there = (tl.load(missed + t % 2 * B + b, side < size, -1) == t) | ((tolerance == 0.0) & (side < size))
     if tl.max(there.to(tl.int32), 0) > 0:
         costs = cost + b * cost_image_stride + (side - b * M) * cost_side_stride
         top, total = add_others(others + b * N, costs, cost_other_stride, N, there, per_epsilon, AXIS, T, SET, SEEN)
         new = potential(tl.load(log_masses + side, there, 0.0), top, total)
         if (AXIS == 1) & (tolerance > 0.0):
             missing = unsettled(tl.load(potentials + side, there, 0.0), new, top, tolerance) | (t == 0)
-            tl.atomic_max(missed + b, t + 1, there & missing)
+            tl.atomic_max(missed + (t + 1) % 2 * B + b, t + 1, there & missing)
+            tl.debug_barrier()  # until all threads that hold a side have read its old potential
         tl.store(potentials + side, new, there)
 
 
