@@ -7,6 +7,7 @@ LOWEST := .venv-lowest/bin
 LOWEST_TESTS := $(addprefix tests/, package/test_import package/test_packaging numpy/test_numpy* \
   explanation/test_explanation_picture yolox/test_detections trainer/test_augment* trainer/test_coco* \
   trainer/test_digits trainer/test_evaluate trainer/test_export trainer/test_predict)
+DEVICE_TESTS := tests/ops/test_on_devices.py tests/ops/test_transport_on_devices.py
 PYTEST := -q -n 2 --dist loadgroup
 CPUS := cpu-sse41 cpu-avx2 cpu-avx512
 NETWORKS := tests/integrations tests/yolox tests/trainer tests/explanation tests/ops/test_peer_megvii.py \
@@ -23,7 +24,9 @@ SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZ
 UNDER_SANITIZERS = LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized
 
-.PHONY: demo build peers test emulated lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
+SEEDS ?= 2 3
+
+.PHONY: demo build peers test emulated ptx lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
   fuzz-sanitized races load largest faults outside cpus $(CPUS) lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
@@ -60,10 +63,18 @@ test: build emulated peers
 emulated: .venv/ready
 	$(BIN)/python tests/emulator/build.py build/emulated
 
+# The kernels as they are compiled for a GPU, nvcc's PTX and Triton's, on the simulator of tests/ptx: its own tests, then
+# what devices promise. A seed draws the order of blocks and warps; every further one runs nvcc's kernels once more.
+ptx: export OMP_WAIT_POLICY = passive
+ptx: build
+	$(BIN)/python tests/ptx/build.py
+	YOLOX_OPS_PTX=1 $(BIN)/python -m pytest $(PYTEST) tests/ptx $(DEVICE_TESTS)
+	for seed in $(SEEDS); do YOLOX_OPS_PTX=$$seed $(BIN)/python -m pytest $(PYTEST) -k nvcc $(DEVICE_TESTS) || exit; done
+
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files --cached --others --exclude-standard csrc)
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files --cached --others --exclude-standard csrc 'tests/ptx/*.cpp' 'tests/ptx/*.h')
 	$(BIN)/mypy
 	$(BIN)/python -m benchmarks.report --check
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from impls import SERVERS, ServedBy
+from impls import SERVERS, SIMULATED, ServedBy
 
 import yolox_ops
 
@@ -32,6 +32,11 @@ def seeded_and_poisoned():
     """Every test starts from one seed, and memory that a kernel forgets to write holds NaN or INT64_MAX."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if SIMULATED:
+        from tests.ptx.tensors import simulator
+
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it has poison of its own, and knows a read of it
+        simulator().set_seed(int(os.environ["YOLOX_OPS_PTX"]))
     yield
     torch.use_deterministic_algorithms(False)
 

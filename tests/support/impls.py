@@ -17,8 +17,11 @@ import yolox_ops
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 # Triton decides at import whether it compiles or interprets, so interpreted kernels have a test process of their own.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+# In such a process (`make ptx`) devices are those of tests/ptx: kernels as compiled for a GPU, on the simulator. The
+# value is the seed by which it orders blocks and warps.
+SIMULATED = "YOLOX_OPS_PTX" in os.environ
 # Where kernels run slowly, interpreted or under sanitizers, some tests take smaller sizes.
-SLOW = INTERPRETED or "YOLOX_OPS_UNDER_TEST" in os.environ
+SLOW = INTERPRETED or SIMULATED or "YOLOX_OPS_UNDER_TEST" in os.environ
 
 
 def triton_launcher(op: str) -> Callable:
@@ -89,6 +92,8 @@ def device_kernels() -> list:
     """Pytest parameters: functions that give the kernel of an op as GPUs have it, for CPU tensors."""
     if INTERPRETED:
         return [pytest.param(triton_launcher, id="triton")]
+    if SIMULATED:
+        return [pytest.param(SERVERS[name], id=name, marks=marks) for name, marks in simulated_servers()]
     found = [pytest.param(emulated_kernel, id="emulated")]
     if torch.cuda.is_available():
         found.append(pytest.param(on_gpu(cpp_kernel), id="cuda", marks=pytest.mark.cuda))
@@ -96,7 +101,31 @@ def device_kernels() -> list:
     return found
 
 
+def nvcc_ptx_kernel(op: str) -> Callable:
+    """The CUDA kernel of yolox_ops::<op>, as PTX on the simulator."""
+    from tests.ptx.compiled_cuda import ptx_kernel
+
+    return ptx_kernel(op)
+
+
+def triton_ptx_kernel(op: str) -> Callable:
+    """The Triton kernel of yolox_ops::<op>, as PTX on the simulator."""
+    from tests.ptx.compiled_triton import triton_kernel
+
+    return triton_kernel(op)
+
+
+def simulated_servers() -> list[tuple[str, list]]:
+    """Those of SERVERS that run on the simulator, and pytest's marks for them."""
+    from tests.ptx.compiled_cuda import LIBRARY
+
+    marks = [] if LIBRARY.exists() else [pytest.mark.skip(reason="no nvcc here, so no CUDA kernel became PTX")]
+    return [("nvcc-ptx", marks), ("triton-ptx", [])]
+
+
 SERVERS = {
+    "nvcc-ptx": nvcc_ptx_kernel,
+    "triton-ptx": triton_ptx_kernel,
     "emulated": emulated_kernel,
     "triton": triton_launcher,
     "cuda": on_gpu(cpp_kernel),
@@ -114,6 +143,8 @@ def implementations(name: str) -> list:
 
     if INTERPRETED:
         return [served_by("triton")]
+    if SIMULATED:
+        return [served_by(server, *marks) for server, marks in simulated_servers()]
     found = [pytest.param(public, id="cpp"), served_by("emulated")]
     if torch.cuda.is_available():
         found += [served_by("cuda", pytest.mark.cuda), served_by("triton-cuda", pytest.mark.cuda)]

@@ -1,0 +1,74 @@
+"""The CUDA kernels as nvcc's PTX, for CPU tensors. Their host code is nvcc's too; its launches come here."""
+
+import ctypes
+import functools
+from collections.abc import Callable
+
+import torch
+
+from tests.ptx.build import OUTPUT
+from tests.ptx.simulator import SimulationError
+from tests.ptx.tensors import memory_of, simulator
+
+LIBRARY = OUTPUT / "_C_simulated.so"
+POINTERS = ctypes.POINTER(ctypes.c_void_p)
+LAUNCH = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, ctypes.c_uint32, POINTERS
+)
+
+
+class Kernels:
+    """The library, and the error of the launch that failed last: host code knows only that it failed."""
+
+    def __init__(self) -> None:
+        self.simulator = simulator()
+        self.error: SimulationError | None = None
+        self.hook = LAUNCH(self.launch)
+        define_ops()
+        torch.ops.load_library(LIBRARY)
+        runtime = ctypes.CDLL(str(LIBRARY))
+        runtime.runtime_module.restype = ctypes.c_char_p
+        runtime.runtime_count_modules.restype = ctypes.c_size_t
+        for index in range(runtime.runtime_count_modules()):
+            self.simulator.load(runtime.runtime_module(ctypes.c_size_t(index)).decode())
+        runtime.runtime_set_launch(self.hook)
+
+    def launch(self, name: bytes, grid, threads: int, dynamic_shared: int, args) -> int:
+        kernel = name.decode()
+        places, end = self.simulator.parameters(kernel)
+        params = bytearray(end)
+        for (offset, count), arg in zip(places, args[: len(places)], strict=True):
+            params[offset : offset + count] = ctypes.string_at(arg, count)
+        try:
+            self.simulator.launch(kernel, grid[:3], threads, bytes(params), dynamic_shared)
+        except SimulationError as error:
+            self.error = error
+            return 1
+        return 0
+
+    def call(self, op: str, *args: object) -> object:
+        self.error = None
+        with memory_of(args):
+            try:
+                return getattr(torch.ops.yolox_ops_simulated, op)(*args)
+            except RuntimeError:
+                if self.error is not None:
+                    raise self.error from None
+                raise
+
+
+def define_ops() -> None:
+    for name in torch._C._dispatch_get_all_op_names():
+        if name.startswith("yolox_ops::"):
+            schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
+            torch.library.define(f"yolox_ops_simulated::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
+
+
+@functools.cache
+def kernels() -> Kernels:
+    return Kernels()
+
+
+def ptx_kernel(op: str) -> Callable:
+    """The CUDA kernel of yolox_ops::<op>, executed by the simulator."""
+    return functools.partial(kernels().call, op)

@@ -1,0 +1,195 @@
+"""PTX text as a list of kernels. Only the grammar is known here; what an instruction does is the simulator's matter."""
+
+from collections.abc import Iterator
+
+from tests.ptx.syntax import (
+    Address,
+    Constant,
+    Instruction,
+    Kernel,
+    Negated,
+    Operand,
+    Register,
+    Several,
+    Symbol,
+    Variable,
+)
+
+SIZES = {"pred": 1, **{f"{kind}{bits}": bits // 8 for kind in "busf" for bits in (8, 16, 32, 64)}}
+# Lines that end without a semicolon and say nothing of what is computed.
+NOTES = (".loc", ".file", ".version", ".target", ".address_size", ".maxntid", ".reqntid", ".minnctapersm", ".maxnreg")
+
+
+class SyntaxNotKnown(Exception):
+    """PTX that this parser does not read: line and statement."""
+
+
+def parse_module(text: str) -> list[Kernel]:
+    """The kernels of a module, their bodies still unread."""
+    kernels: list[Kernel] = []
+    variables: list[Variable] = []
+    lines = code_lines(text)
+    for line, content in lines:
+        if ".entry" in content:
+            kernels.append(parse_kernel(content, lines, variables))
+        elif content.startswith(".section"):
+            skip_braces(content, lines)
+        elif ".shared" in content:
+            variables.append(parse_variable(content.rstrip(";")))
+        elif ".func" in content:
+            raise SyntaxNotKnown(f"line {line}: {content}")
+    return kernels
+
+
+def code_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines without comments, notes and blanks."""
+    for number, line in enumerate(text.split("\n"), 1):
+        content = line.partition("//")[0].strip()
+        if content and not content.startswith(NOTES):
+            yield number, content
+
+
+def skip_braces(content: str, lines: Iterator[tuple[int, str]]) -> None:
+    while "}" not in content:
+        _, content = next(lines)
+
+
+def parse_kernel(head: str, lines: Iterator[tuple[int, str]], variables: list[Variable]) -> Kernel:
+    name = head.split(".entry")[1].partition("(")[0].strip()
+    first_line = 0
+    while "{" not in head:
+        first_line, content = next(lines)
+        head += " " + content
+    head, _, rest = head.partition("{")
+    body = [(first_line, rest)]
+    depth = 1 + rest.count("{") - rest.count("}")
+    while depth:
+        line, content = next(lines)
+        depth += content.count("{") - content.count("}")
+        body.append((line, content))
+    body[-1] = (body[-1][0], body[-1][1].rpartition("}")[0])
+    listed = head[head.find("(") + 1 : head.rfind(")")] if "(" in head else ""
+    parameters = [parse_variable(text) for text in listed.split(",") if text.strip()]
+    return Kernel(name, parameters, body, variables)
+
+
+def read_body(kernel: Kernel) -> Kernel:
+    """Fills in variables, instructions and labels."""
+    for line, text in statements(kernel.lines):
+        if text.endswith(":"):
+            kernel.labels[text[:-1]] = len(kernel.instructions)
+        elif text.startswith("."):
+            declare(kernel, line, text)
+        else:
+            kernel.instructions.append(parse_instruction(line, text))
+    return kernel
+
+
+def declare(kernel: Kernel, line: int, text: str) -> None:
+    word = text.split()[0]
+    if word in (".shared", ".local"):
+        kernel.variables.append(parse_variable(text))
+    elif word == ".reg":
+        kernel.registers |= {name.strip() for name in text.split(None, 2)[2].split(",")}
+    elif word != ".pragma":
+        raise SyntaxNotKnown(f"line {line}: {text}")
+
+
+def parse_variable(text: str) -> Variable:
+    """A declaration as `.shared .align 8 .b8 name[64]` or `.param .u64 .ptr .global .align 1 name`."""
+    words = text.replace("[", " [").split()
+    declared, brackets = (words[:-1], words[-1]) if words[-1].startswith("[") else (words, "")
+    is_extern = brackets == "[]"
+    count = int(brackets[1:-1]) if brackets and not is_extern else 0 if is_extern else 1
+    kinds = [word[1:] for word in declared if word[1:] in SIZES]
+    space = next((s for s in ("shared", "local", "param") if "." + s in declared), "")
+    size = SIZES[kinds[0]]
+    # A pointer's .align speaks of what it points at.
+    aligned = ".align" in declared and ".ptr" not in declared
+    align = int(declared[declared.index(".align") + 1]) if aligned else size
+    return Variable(space, declared[-1], size * count, align, is_extern)
+
+
+def statements(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Statements without their semicolons, and labels with their colons. Braces of scopes are left out."""
+    begun, started_at = "", 0
+    for line, content in lines:
+        for piece in content.replace(";", ";\n").split("\n"):
+            begun, started_at = (begun + " " + piece, started_at) if begun else (piece, line)
+            begun = begun.strip()
+            while begun:
+                if begun[0] in "{}":
+                    begun = begun[1:].lstrip()
+                    continue
+                label = leading_label(begun)
+                if label is None:
+                    break
+                yield line, label
+                begun = begun[len(label) :].lstrip()
+            if begun.endswith(";"):
+                if begun != ";":
+                    yield started_at, begun[:-1].strip()
+                begun = ""
+
+
+def leading_label(text: str) -> str | None:
+    name, colon, rest = text.partition(":")
+    is_name = name.replace("$", "a").replace("_", "a").isalnum()
+    return name + colon if colon and is_name and not rest.startswith(":") else None
+
+
+def parse_instruction(line: int, text: str) -> Instruction:
+    guard = None
+    if text.startswith("@"):
+        word, text = text[1:].split(None, 1)
+        guard = parse_operand(word)
+        assert isinstance(guard, Register | Negated)
+    opcode, _, rest = text.partition(" ") if "\t" not in text else text.replace("\t", " ", 1).partition(" ")
+    try:
+        return Instruction(line, opcode, tuple(parse_operand(word) for word in split_operands(rest)), guard)
+    except ValueError:
+        raise SyntaxNotKnown(f"line {line}: {text}") from None
+
+
+def split_operands(text: str) -> list[str]:
+    """At commas that stand in no brackets."""
+    words, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return [word.strip() for word in words if word.strip()]
+
+
+def parse_operand(word: str) -> Operand:
+    if word.startswith("["):
+        return parse_address(word[1:-1].strip())
+    if word.startswith("{"):
+        return Several(tuple(parse_part(part.strip()) for part in word[1:-1].split(",")))
+    if "|" in word:
+        return Several(tuple(parse_part(part.strip()) for part in word.split("|")))
+    if word.startswith("!"):
+        return Negated(Register(word[1:]))
+    if word.startswith("%"):
+        return Register(word)
+    if word[0].isdigit() or word[0] in "-+":
+        return Constant(parse_number(word))
+    return Symbol(word)
+
+
+def parse_part(word: str) -> Operand | None:
+    return None if word == "_" else parse_operand(word)
+
+
+def parse_address(text: str) -> Address:
+    base, _, offset = text.partition("+")
+    return Address(parse_operand(base.strip()), int(offset, 0) if offset.strip() else 0)
+
+
+def parse_number(word: str) -> int:
+    """The bits of an integer, or of a float as 0f3f800000 and 0d3ff0000000000000."""
+    if word[:2].lower() in ("0f", "0d"):
+        return int(word[2:], 16)
+    return int(word.rstrip("U"), 0) & (2**64 - 1)

@@ -1,0 +1,19 @@
+// The simulator as other languages see it. Errors are text, null where there is none, and live until the next call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+const char* simulator_load(const char* text);  // of encode.py
+const char* simulator_launch(const char* name, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared,
+                             const void* parameters);
+// The order of blocks and warps is drawn from it.
+void simulator_set_seed(uint64_t seed);
+void simulator_look_for_races(bool look);
+// Memory that kernels may touch; false: it is known already.
+bool simulator_add_memory(const void* address, size_t bytes);
+void simulator_remove_memory(const void* address);
+// What 8 bytes of fresh memory hold.
+uint64_t simulator_unwritten();
+}

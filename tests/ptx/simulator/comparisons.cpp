@@ -1,0 +1,103 @@
+#include <cmath>
+#include <functional>
+
+#include "arithmetic.h"
+#include "lanes.h"
+
+namespace ptx {
+namespace {
+
+// Of floats: false where a value is NaN, or, for the "u" comparisons, true.
+template <class Function, bool unordered>
+struct Compare {
+  template <class T>
+  bool operator()(T a, T b) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (std::isnan(a) || std::isnan(b)) return unordered;
+    }
+    return Function()(a, b);
+  }
+};
+struct AreNumbers {
+  template <class T>
+  bool operator()(T a, T b) const {
+    return !std::isnan(a) && !std::isnan(b);
+  }
+};
+
+struct IsNaNAmong {
+  template <class T>
+  bool operator()(T a, T b) const {
+    return std::isnan(a) || std::isnan(b);
+  }
+};
+
+struct Alone {
+  bool operator()(bool outcome, bool) const { return outcome; }
+};
+
+// setp: the outcome, joined with a predicate where the opcode says how; the second result is that of the opposite
+// outcome.
+template <class T, class Comparison, class Join>
+void compare(Warp& warp, const Instruction& i, uint32_t lanes) {
+  const uint64_t *a = warp.source(i, 0), *b = warp.source(i, 1);
+  uint64_t* result = warp.result(i, 0);
+  uint64_t* opposite = i.result_count > 1 ? warp.result(i, 1) : nullptr;
+  each_lane(lanes, [&](int lane) {
+    const bool outcome = Comparison()(value_of<T>(a[lane]), value_of<T>(b[lane]));
+    const bool other = i.source_count > 2 && warp.predicate(i.sources[2], lane);
+    result[lane] = Join()(outcome, other);
+    if (opposite != nullptr) opposite[lane] = Join()(!outcome, other);
+  });
+}
+
+template <class T, class Comparison>
+void add_comparison(Table& table, const std::string& name, const std::string& type) {
+  table["setp." + name + "." + type] = compare<T, Comparison, Alone>;
+  table["setp." + name + ".and." + type] = compare<T, Comparison, std::logical_and<>>;
+  table["setp." + name + ".or." + type] = compare<T, Comparison, std::logical_or<>>;
+  table["setp." + name + ".xor." + type] = compare<T, Comparison, std::not_equal_to<>>;
+}
+
+template <class T, bool unordered>
+void add_all(Table& table, const std::string& type) {
+  const std::string end = unordered ? "u" : "";
+  add_comparison<T, Compare<std::equal_to<>, unordered>>(table, "eq" + end, type);
+  add_comparison<T, Compare<std::not_equal_to<>, unordered>>(table, "ne" + end, type);
+  add_comparison<T, Compare<std::less<>, unordered>>(table, "lt" + end, type);
+  add_comparison<T, Compare<std::less_equal<>, unordered>>(table, "le" + end, type);
+  add_comparison<T, Compare<std::greater<>, unordered>>(table, "gt" + end, type);
+  add_comparison<T, Compare<std::greater_equal<>, unordered>>(table, "ge" + end, type);
+}
+
+template <class T>
+void add_float(Table& table, const std::string& type) {
+  add_all<T, false>(table, type);
+  add_all<T, true>(table, type);
+  add_comparison<T, AreNumbers>(table, "num", type);
+  add_comparison<T, IsNaNAmong>(table, "nan", type);
+}
+
+template <class T>
+void add_equality(Table& table, const std::string& type) {
+  add_comparison<T, std::equal_to<>>(table, "eq", type);
+  add_comparison<T, std::not_equal_to<>>(table, "ne", type);
+}
+
+}  // namespace
+
+void add_comparisons(Table& table) {
+  add_all<int16_t, false>(table, "s16");
+  add_all<uint16_t, false>(table, "u16");
+  add_all<int32_t, false>(table, "s32");
+  add_all<uint32_t, false>(table, "u32");
+  add_all<int64_t, false>(table, "s64");
+  add_all<uint64_t, false>(table, "u64");
+  add_equality<uint16_t>(table, "b16");
+  add_equality<uint32_t>(table, "b32");
+  add_equality<uint64_t>(table, "b64");
+  add_float<float>(table, "f32");
+  add_float<double>(table, "f64");
+}
+
+}  // namespace ptx

@@ -1,0 +1,171 @@
+#include <cmath>
+#include <limits>
+
+#include "arithmetic.h"
+#include "lanes.h"
+#include "memory.h"
+
+namespace ptx {
+namespace {
+
+struct ToNearest {
+  template <class T>
+  T operator()(T a) const {
+    return std::nearbyint(a);
+  }
+};
+struct ToZero {
+  template <class T>
+  T operator()(T a) const {
+    return std::trunc(a);
+  }
+};
+struct Down {
+  template <class T>
+  T operator()(T a) const {
+    return std::floor(a);
+  }
+};
+struct Up {
+  template <class T>
+  T operator()(T a) const {
+    return std::ceil(a);
+  }
+};
+
+// Out of range: the nearest integer there is. NaN: 0, or the highest bit alone where either side has 64 bits.
+template <class To, class From, class Round>
+void float_to_integer(Warp& warp, const Instruction& i, uint32_t lanes) {
+  constexpr int kBits = 8 * sizeof(To);
+  constexpr bool kWide = sizeof(To) == 8 || sizeof(From) == 8;
+  constexpr To kOfNaN = kWide ? static_cast<To>(uint64_t{1} << (kBits - 1)) : To{0};
+  const From least = static_cast<From>(std::numeric_limits<To>::min());
+  const From beyond = std::ldexp(From{1}, kBits - (std::is_signed_v<To> ? 1 : 0));
+  uint64_t* result = warp.result(i, 0);
+  const uint64_t* a = warp.source(i, 0);
+  each_lane(lanes, [=](int lane) {
+    const From value = Round()(value_of<From>(a[lane]));
+    To converted = kOfNaN;
+    if (value >= beyond) {
+      converted = std::numeric_limits<To>::max();
+    } else if (value < least) {
+      converted = std::numeric_limits<To>::min();
+    } else if (!std::isnan(value)) {
+      converted = static_cast<To>(value);
+    }
+    result[lane] = bits_of(converted);
+  });
+}
+
+// The host rounds to nearest, and so do those that are called .rn.
+template <class To, class From>
+void convert(Warp& warp, const Instruction& i, uint32_t lanes) {
+  uint64_t* result = warp.result(i, 0);
+  const uint64_t* a = warp.source(i, 0);
+  each_lane(lanes, [=](int lane) { result[lane] = bits_of(static_cast<To>(value_of<From>(a[lane]))); });
+}
+
+// A register may be wider than a narrow integer, whose sign then fills it.
+template <class To, class From>
+void convert_narrow(Warp& warp, const Instruction& i, uint32_t lanes) {
+  uint64_t* result = warp.result(i, 0);
+  const uint64_t* a = warp.source(i, 0);
+  each_lane(lanes,
+            [=](int lane) { result[lane] = bits_of(static_cast<int32_t>(static_cast<To>(value_of<From>(a[lane])))); });
+}
+
+struct OfHalf {
+  static double value(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double magnitude = std::ldexp(fraction, -24);
+    if (exponent == 31) {
+      magnitude = fraction != 0 ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
+    } else if (exponent > 0) {
+      magnitude = std::ldexp(1024 + fraction, exponent - 25);
+    }
+    return std::copysign(magnitude, bits & 0x8000 ? -1.0 : 1.0);
+  }
+};
+struct OfBrainFloat {
+  static double value(uint16_t bits) { return value_of<float>(uint64_t{bits} << 16); }
+};
+template <class To, class Format>
+void widen(Warp& warp, const Instruction& i, uint32_t lanes) {
+  uint64_t* result = warp.result(i, 0);
+  const uint64_t* a = warp.source(i, 0);
+  each_lane(lanes,
+            [=](int lane) { result[lane] = bits_of(static_cast<To>(Format::value(static_cast<uint16_t>(a[lane])))); });
+}
+
+template <class To, class From>
+void add_integer_pair(Table& table, const std::string& to, const std::string& from) {
+  table["cvt." + to + "." + from] =
+      std::is_signed_v<To> && sizeof(To) < 4 ? convert_narrow<To, From> : convert<To, From>;
+}
+
+template <class Integer>
+void add_integer(Table& table, const std::string& type) {
+  add_integer_pair<int8_t, Integer>(table, "s8", type);
+  add_integer_pair<uint8_t, Integer>(table, "u8", type);
+  add_integer_pair<int16_t, Integer>(table, "s16", type);
+  add_integer_pair<uint16_t, Integer>(table, "u16", type);
+  add_integer_pair<int32_t, Integer>(table, "s32", type);
+  add_integer_pair<uint32_t, Integer>(table, "u32", type);
+  add_integer_pair<int64_t, Integer>(table, "s64", type);
+  add_integer_pair<uint64_t, Integer>(table, "u64", type);
+  table["cvt.rn.f32." + type] = convert<float, Integer>;
+  table["cvt.rn.f64." + type] = convert<double, Integer>;
+  table["cvt.rzi." + type + ".f32"] = float_to_integer<Integer, float, ToZero>;
+  table["cvt.rzi." + type + ".f64"] = float_to_integer<Integer, double, ToZero>;
+  table["cvt.rni." + type + ".f32"] = float_to_integer<Integer, float, ToNearest>;
+  table["cvt.rni." + type + ".f64"] = float_to_integer<Integer, double, ToNearest>;
+  table["cvt.rmi." + type + ".f32"] = float_to_integer<Integer, float, Down>;
+  table["cvt.rmi." + type + ".f64"] = float_to_integer<Integer, double, Down>;
+  table["cvt.rpi." + type + ".f32"] = float_to_integer<Integer, float, Up>;
+  table["cvt.rpi." + type + ".f64"] = float_to_integer<Integer, double, Up>;
+}
+
+template <class T>
+void add_rounding(Table& table, const std::string& type) {
+  const std::string both = "." + type + "." + type;
+  table["cvt.rni" + both] = unary<T, ToNearest>;
+  table["cvt.rzi" + both] = unary<T, ToZero>;
+  table["cvt.rmi" + both] = unary<T, Down>;
+  table["cvt.rpi" + both] = unary<T, Up>;
+}
+
+template <uint64_t window, int sign>
+void move_window(Warp& warp, const Instruction& i, uint32_t lanes) {
+  uint64_t* result = warp.result(i, 0);
+  const uint64_t* a = warp.source(i, 0);
+  each_lane(lanes, [=](int lane) { result[lane] = sign > 0 ? a[lane] + window : a[lane] - window; });
+}
+
+}  // namespace
+
+void add_conversions(Table& table) {
+  add_integer<int8_t>(table, "s8");
+  add_integer<uint8_t>(table, "u8");
+  add_integer<int16_t>(table, "s16");
+  add_integer<uint16_t>(table, "u16");
+  add_integer<int32_t>(table, "s32");
+  add_integer<uint32_t>(table, "u32");
+  add_integer<int64_t>(table, "s64");
+  add_integer<uint64_t>(table, "u64");
+  add_rounding<float>(table, "f32");
+  add_rounding<double>(table, "f64");
+  table["cvt.f64.f32"] = convert<double, float>;
+  table["cvt.rn.f32.f64"] = convert<float, double>;
+  table["cvt.f32.f16"] = widen<float, OfHalf>;
+  table["cvt.f64.f16"] = widen<double, OfHalf>;
+  table["cvt.f32.bf16"] = widen<float, OfBrainFloat>;
+  table["cvt.f64.bf16"] = widen<double, OfBrainFloat>;
+  // Generic addresses: those of global memory are the host's.
+  table["cvta.to.global.u64"] = table["cvta.global.u64"] = move_window<0, 1>;
+  table["cvta.shared.u64"] = move_window<kSharedWindow, 1>;
+  table["cvta.to.shared.u64"] = move_window<kSharedWindow, -1>;
+  table["cvta.local.u64"] = move_window<kLocalWindow, 1>;
+  table["cvta.to.local.u64"] = move_window<kLocalWindow, -1>;
+}
+
+}  // namespace ptx

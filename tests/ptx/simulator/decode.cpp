@@ -1,0 +1,88 @@
+#include "decode.h"
+
+#include <map>
+#include <sstream>
+
+#include "errors.h"
+
+namespace ptx {
+namespace {
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> words;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, at);) words.push_back(word);
+  return words;
+}
+
+Source parse_source(const std::string& word) {
+  if (word[0] == '!') return {std::stoi(word.substr(2)), true};
+  const int index = std::stoi(word.substr(1));
+  return {word[0] == 'c' ? ~index : index, false};
+}
+
+Special parse_special(const std::string& name, int row) {
+  static const std::map<std::string, Special::Kind> kinds = {
+      {"tid", Special::Kind::kTid},       {"ntid", Special::Kind::kNtid},     {"ctaid", Special::Kind::kCtaid},
+      {"nctaid", Special::Kind::kNctaid}, {"laneid", Special::Kind::kLaneId}, {"warpid", Special::Kind::kWarpId},
+  };
+  const size_t dot = name.find('.');
+  return {kinds.at(name.substr(0, dot)), dot == std::string::npos ? 0 : name.back() - 'x', row};
+}
+
+Instruction parse_instruction(std::istringstream& in) {
+  Instruction i;
+  std::string guard, results, sources;
+  in >> i.line >> i.opcode >> guard >> i.target >> i.offset >> results >> sources;
+  i.guarded = guard != "-";
+  if (i.guarded) i.guard = parse_source(guard);
+  if (results != "-") {
+    for (const std::string& word : split(results, ',')) {
+      i.results.at(i.result_count++) = word == "_" ? -1 : parse_source(word).row;
+    }
+  }
+  if (sources != "-") {
+    for (const std::string& word : split(sources, ',')) i.sources.at(i.source_count++) = parse_source(word);
+  }
+  return i;
+}
+
+}  // namespace
+
+Kernel decode_kernel(const std::string& text) {
+  Kernel kernel;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream in(line);
+    std::string item;
+    in >> item;
+    if (item == "kernel") {
+      in >> kernel.name;
+    } else if (item == "registers") {
+      in >> kernel.registers;
+    } else if (item == "memory") {
+      in >> kernel.shared_bytes >> kernel.local_bytes;
+    } else if (item == "parameter") {
+      Parameter parameter;
+      in >> parameter.offset >> parameter.bytes;
+      kernel.parameters.push_back(parameter);
+      kernel.parameter_bytes = parameter.offset + parameter.bytes;
+    } else if (item == "special") {
+      std::string name;
+      int row;
+      in >> name >> row;
+      kernel.specials.push_back(parse_special(name, row));
+    } else if (item == "constant") {
+      uint64_t bits;
+      in >> bits;
+      kernel.constants.push_back(bits);
+    } else if (item == "i") {
+      Instruction i = parse_instruction(in);
+      if (!decode_opcode(i)) throw Error(kernel.name, i, "an instruction that the simulator does not know");
+      kernel.code.push_back(i);
+    }
+  }
+  return kernel;
+}
+
+}  // namespace ptx

@@ -1,0 +1,101 @@
+// The C interface: one simulator a process, errors as text.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "api.h"
+#include "block.h"
+#include "decode.h"
+
+namespace ptx {
+namespace {
+
+class Simulator {
+ public:
+  std::string load(const char* text) {
+    Kernel kernel = decode_kernel(text);
+    kernels_[kernel.name] = kernel;
+    return kernel.name;
+  }
+
+  // Blocks one after the other, in random order.
+  void launch(const std::string& name, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared,
+              const void* parameters) {
+    const Kernel& kernel = kernels_.at(name);
+    std::vector<uint64_t> constants;
+    for (const uint64_t bits : kernel.constants) constants.insert(constants.end(), kLanes, bits);
+    Launch launch;
+    launch.kernel = &kernel;
+    std::copy_n(grid, 3, launch.grid);
+    launch.threads = threads;
+    launch.dynamic_shared = dynamic_shared;
+    launch.parameters = static_cast<const uint8_t*>(parameters);
+    launch.constants = constants.data();
+    launch.memory = &memory;
+    launch.races = looks_for_races ? &races_ : nullptr;
+    launch.random = &random;
+    std::vector<uint64_t> order(uint64_t{grid[0]} * grid[1] * grid[2]);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), random);
+    races_.start_launch();
+    Block block(launch);
+    for (const uint64_t index : order) block.run(index);
+    if (looks_for_races && !races_.found().empty()) throw std::runtime_error(races_.found()[0]);
+  }
+
+  Memory memory;
+  std::mt19937_64 random;
+  bool looks_for_races = true;
+  std::string last_error;
+
+ private:
+  std::map<std::string, Kernel> kernels_;
+  Races races_;
+};
+
+// It outlives every tensor, whose end it is told of.
+Simulator& simulator() {
+  static Simulator& the_simulator = *new Simulator;
+  return the_simulator;
+}
+
+// Null where the action succeeds, else its error, which lives until the next.
+template <class Action>
+const char* error_of(Action action) {
+  try {
+    action();
+    return nullptr;
+  } catch (const std::exception& error) {
+    simulator().last_error = error.what();
+    return simulator().last_error.c_str();
+  }
+}
+
+}  // namespace
+}  // namespace ptx
+
+extern "C" {
+
+const char* simulator_load(const char* text) {
+  return ptx::error_of([=] { ptx::simulator().load(text); });
+}
+
+const char* simulator_launch(const char* name, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared,
+                             const void* parameters) {
+  return ptx::error_of([=] { ptx::simulator().launch(name, grid, threads, dynamic_shared, parameters); });
+}
+
+void simulator_set_seed(uint64_t seed) { ptx::simulator().random.seed(seed); }
+void simulator_look_for_races(bool look) { ptx::simulator().looks_for_races = look; }
+bool simulator_add_memory(const void* address, size_t bytes) {
+  return ptx::simulator().memory.add(reinterpret_cast<uint64_t>(address), bytes);
+}
+void simulator_remove_memory(const void* address) {
+  ptx::simulator().memory.remove(reinterpret_cast<uint64_t>(address));
+}
+uint64_t simulator_unwritten() { return ptx::kUnwritten; }
+}
