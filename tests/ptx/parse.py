@@ -17,7 +17,7 @@ from tests.ptx.syntax import (
 
 SIZES = {"pred": 1, **{f"{kind}{bits}": bits // 8 for kind in "busf" for bits in (8, 16, 32, 64)}}
 # Lines that end without a semicolon and say nothing of what is computed.
-NOTES = (".loc", ".file", ".version", ".target", ".address_size", ".maxntid", ".reqntid", ".minnctapersm", ".maxnreg")
+NOTES = {".loc", ".file", ".version", ".target", ".address_size", ".maxntid", ".reqntid", ".minnctapersm", ".maxnreg"}
 
 
 class SyntaxNotKnown(Exception):
@@ -45,7 +45,7 @@ def code_lines(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines without comments, notes and blanks."""
     for number, line in enumerate(text.split("\n"), 1):
         content = line.partition("//")[0].strip()
-        if content and not content.startswith(NOTES):
+        if content and content.split()[0] not in NOTES:
             yield number, content
 
 
