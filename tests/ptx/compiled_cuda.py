@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import re
 from collections.abc import Callable
 
 import torch
@@ -30,8 +31,16 @@ class Kernels:
         runtime.runtime_module.restype = ctypes.c_char_p
         runtime.runtime_count_modules.restype = ctypes.c_size_t
         for index in range(runtime.runtime_count_modules()):
-            self.simulator.load(runtime.runtime_module(ctypes.c_size_t(index)).decode())
+            self.load(runtime.runtime_module(ctypes.c_size_t(index)).decode())
         runtime.runtime_set_launch(self.hook)
+
+    def load(self, ptx: str) -> None:
+        """Registers a module, and leaves its text for who reads an error, under the name of the source."""
+        names = self.simulator.load(ptx)
+        source = re.search(r"_\d+_(\w+?)_cu_", names[0])
+        assert source is not None, names[0]
+        (OUTPUT / "cuda").mkdir(exist_ok=True)
+        (OUTPUT / f"cuda/{source[1]}.ptx").write_text(ptx)
 
     def launch(self, name: bytes, grid, threads: int, dynamic_shared: int, args) -> int:
         kernel = name.decode()
