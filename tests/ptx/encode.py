@@ -46,6 +46,14 @@ def lay_out(variables: list[Variable], start: int = 0) -> tuple[dict[str, int], 
     return offsets, start
 
 
+def has_result(instruction: Instruction) -> bool:
+    """Whether its first operand is what it writes."""
+    family, _, rest = instruction.opcode.partition(".")
+    if family in ("bar", "barrier"):
+        return rest.removeprefix("cta.").startswith("red")
+    return family not in WITHOUT_RESULT and bool(instruction.operands)
+
+
 class Encoder:
     def __init__(self, kernel: Kernel):
         self.kernel = kernel
@@ -77,7 +85,7 @@ class Encoder:
         operands = list(instruction.operands)
         if instruction.opcode.partition(".")[0] == "bra":
             target, operands = self.label(instruction), []
-        results = operands[:1] if self.has_result(instruction) else []
+        results = operands[:1] if has_result(instruction) else []
         sources = []
         for operand in operands[len(results) :]:
             if isinstance(operand, Address):
@@ -86,12 +94,6 @@ class Encoder:
         guard = "-" if instruction.guard is None else self.source(instruction.guard)
         listed = [",".join(words) or "-" for words in ([w for r in results for w in self.parts(r)], sources)]
         return f"i {instruction.line} {instruction.opcode} {guard} {target} {offset} {listed[0]} {listed[1]}"
-
-    def has_result(self, instruction: Instruction) -> bool:
-        family, _, rest = instruction.opcode.partition(".")
-        if family in ("bar", "barrier"):
-            return rest.removeprefix("cta.").startswith("red")
-        return family not in WITHOUT_RESULT and bool(instruction.operands)
 
     def label(self, instruction: Instruction) -> int:
         (operand,) = instruction.operands

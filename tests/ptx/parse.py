@@ -82,6 +82,7 @@ def read_body(kernel: Kernel) -> Kernel:
             declare(kernel, line, text)
         else:
             kernel.instructions.append(parse_instruction(line, text))
+    kernel.instructions.append(Instruction(0, "ret", ()))  # where the text ends
     return kernel
 
 

@@ -3,11 +3,14 @@
 import ctypes
 import functools
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tests.ptx.build import OUTPUT
+from tests.ptx.costs import H200, InstructionCost, LaunchCost, Machine, cost_of
 from tests.ptx.encode import encode, lay_out
 from tests.ptx.parse import parse_module, read_body
+from tests.ptx.schedule import schedule
 from tests.ptx.syntax import Kernel
 
 
@@ -18,8 +21,10 @@ class SimulationError(RuntimeError):
 @functools.cache
 def library() -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(OUTPUT / "libsimulator.so"), mode=ctypes.RTLD_GLOBAL)
-    for name in ("simulator_load", "simulator_launch"):
+    for name in ("simulator_load", "simulator_launch", "simulator_set_costs"):
         getattr(loaded, name).restype = ctypes.c_char_p
+    loaded.simulator_set_costs.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32]
+    loaded.simulator_last_cost.restype = LaunchCost
     loaded.simulator_add_memory.restype = ctypes.c_bool
     loaded.simulator_add_memory.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     loaded.simulator_remove_memory.argtypes = [ctypes.c_void_p]
@@ -36,6 +41,9 @@ class Simulator:
         self.library.simulator_look_for_races(looks_for_races)
         self.kernels: dict[str, Kernel] = {}
         self.decoded: set[str] = set()
+        self.costs: list[tuple[str, LaunchCost]] | None = None  # of launches, while they are measured
+        self.scheduled: set[str] = set()
+        self.registers: dict[str, int] = {}  # of a thread, by kernel, where ptxas has said it
 
     def set_seed(self, seed: int) -> None:
         """The order of blocks and warps is drawn from it."""
@@ -48,14 +56,45 @@ class Simulator:
         for kernel in kernels:
             kernel.name += suffix
             self.kernels[kernel.name] = kernel
+            self.decoded.discard(kernel.name)
+            self.scheduled.discard(kernel.name)
         return [kernel.name for kernel in kernels]
 
     def launch(self, name: str, grid: Sequence[int], threads: int, params: bytes, dynamic_shared: int = 0) -> None:
         if name not in self.decoded:
-            self.check(self.library.simulator_load(encode(read_body(self.kernels[name])).encode()))
-            self.decoded.add(name)
+            read_body(self.kernels[name])
+            self.decode(name)
+        if self.costs is not None and name not in self.scheduled:
+            self.set_costs(name)
         blocks = (ctypes.c_uint32 * 3)(*grid)
         self.check(self.library.simulator_launch(name.encode(), blocks, threads, dynamic_shared, params))
+        if self.costs is not None:
+            self.costs.append((demangle(name), self.library.simulator_last_cost()))
+
+    def decode(self, name: str) -> None:
+        self.check(self.library.simulator_load(encode(self.kernels[name]).encode()))
+        self.decoded.add(name)
+
+    def set_costs(self, name: str) -> None:
+        """Orders a kernel's instructions as ptxas might, and says what each costs."""
+        kernel = self.kernels[name]
+        schedule(kernel)
+        self.decode(name)
+        costs = [InstructionCost(**vars(cost_of(instruction))) for instruction in kernel.instructions]
+        array = (InstructionCost * len(costs))(*costs)
+        self.check(self.library.simulator_set_costs(name.encode(), array, len(costs), self.registers.get(name, 64)))
+        self.scheduled.add(name)
+
+    @contextmanager
+    def measured(self, machine: Machine = H200) -> Iterator[list[tuple[str, LaunchCost]]]:
+        """While active, each launch adds its kernel's name and modelled cost to the list."""
+        self.costs = []
+        self.library.simulator_measure(ctypes.byref(machine))
+        try:
+            yield self.costs
+        finally:
+            self.costs = None
+            self.library.simulator_measure(None)
 
     def check(self, error: bytes | None) -> None:
         if error is not None:

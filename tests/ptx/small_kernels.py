@@ -39,6 +39,12 @@ def run(body: str, *arrays: numpy.ndarray, threads: int = 32, grid=(1, 1, 1), de
         simulator().launch(name, grid, threads, params)
 
 
+def aligned_words(count: int) -> numpy.ndarray:
+    """At a multiple of 64 bytes, as torch allocates."""
+    words = numpy.zeros(count + 15, "u4")
+    return words[-(words.ctypes.data // 4) % 16 :][:count]
+
+
 def element(array: int, dtype: str, index: str = "%t") -> str:
     """Puts the address of an element of an array into %e<array>."""
     return f"mad.wide.u32 %e{array}, {index}, {DTYPES[dtype].itemsize}, %a{array};"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.ptx.simulator import SimulationError, library
-from tests.ptx.small_kernels import DTYPES, element, kernel, load, run, store
+from tests.ptx.small_kernels import DTYPES, aligned_words, element, kernel, load, run, store
 from tests.ptx.tensors import simulator
 
 SHARED = ".shared .align 16 .b8 buffer[256];"
@@ -110,17 +110,11 @@ def test_a_load_that_is_not_aligned():
     fails(
         r"ld.global.u32: thread 0 .*not aligned: 4 bytes at 0x\w+ of global",
         "ld.global.u32 %x, [%a0+2];",
-        aligned_words(),
+        aligned_words(16),
     )
-    fails(r"ld.global.v2.f32: .*not aligned: 8 bytes", "ld.global.v2.f32 {%x, %y}, [%a0+4];", aligned_words())
+    fails(r"ld.global.v2.f32: .*not aligned: 8 bytes", "ld.global.v2.f32 {%x, %y}, [%a0+4];", aligned_words(16))
     body = "mov.u32 %b, buffer; ld.shared.u64 %x, [%b+4];"
     fails(r"ld.shared.u64: .*not aligned: 8 bytes at 0x4 of shared", body, declarations=SHARED)
-
-
-def aligned_words() -> numpy.ndarray:
-    """64 bytes at a multiple of 64."""
-    words = numpy.arange(32, dtype="u4")
-    return words[-(words.ctypes.data // 4) % 16 :][:16]
 
 
 @pytest.mark.parametrize(("space", "declared"), [("shared", SHARED), ("local", LOCAL)])
@@ -131,7 +125,9 @@ def test_what_a_block_or_a_thread_does_not_have(space, declared):
 
 def test_parameters_that_there_are_not():
     fails(
-        r"ld.param.u64: .*parameters that the kernel does not have, at 0x8", "ld.param.u64 %x, [p0+8];", aligned_words()
+        r"ld.param.u64: .*parameters that the kernel does not have, at 0x8",
+        "ld.param.u64 %x, [p0+8];",
+        aligned_words(16),
     )
 
 

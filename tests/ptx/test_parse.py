@@ -44,7 +44,7 @@ def test_a_module():
     assert (first.name, second.name) == ("first", "second")
     assert lay_out(first.parameters) == ({"first_0": 0, "first_1": 8, "first_2": 16}, 40)
     read_body(first)
-    assert [(i.line, i.opcode) for i in first.instructions] == [(19, "mov.b64"), (20, "bra"), (21, "ret")]
+    assert [(i.line, i.opcode) for i in first.instructions] == [(19, "mov.b64"), (20, "bra"), (21, "ret"), (0, "ret")]
     assert first.labels == {"$L__begin": 0} and "low" in first.registers
     assert first.instructions[1].guard == Negated(Register("%p1"))
     text = encode(first)

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cost.h"
+
 extern "C" {
 const char* simulator_load(const char* text);  // of encode.py
 const char* simulator_launch(const char* name, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared,
@@ -16,4 +18,10 @@ bool simulator_add_memory(const void* address, size_t bytes);
 void simulator_remove_memory(const void* address);
 // What 8 bytes of fresh memory hold.
 uint64_t simulator_unwritten();
+// What the instructions of a loaded kernel cost, in the order of its text, and the registers of its threads.
+const char* simulator_set_costs(const char* name, const ptx::InstructionCost* costs, size_t count, uint32_t registers);
+// Launches of kernels whose costs are known are measured on this machine; null: none is.
+void simulator_measure(const ptx::MachineCost* machine);
+// Of the last launch that was measured.
+ptx::LaunchCost simulator_last_cost();
 }

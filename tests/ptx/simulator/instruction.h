@@ -25,7 +25,8 @@ struct Access {
   Space space = Space::kGeneric;
   uint8_t bytes = 0, count = 1;
   bool is_signed = false;
-  bool is_strong = false;  // atomic, volatile or relaxed: it may meet others of its kind unordered
+  bool is_strong = false;  // volatile or relaxed: it may meet others of its kind, and atomics, unordered
+  bool is_atomic = false;
   uint8_t total() const { return bytes * count; }
 };
 

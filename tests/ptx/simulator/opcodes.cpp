@@ -90,6 +90,7 @@ bool decode_matrix(Instruction& i, const Parts& parts) {
   i.flow = Flow::kMeetLanes;
   i.whole_warp = true;
   i.access.space = Space::kShared;
+  i.access.bytes = 2;
   i.variant = has(parts, "trans") ? 1 : 0;
   return has(parts, "m8n8") && has(parts, "b16") && find_part(parts, counts, i.access.count);
 }

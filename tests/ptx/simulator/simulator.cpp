@@ -42,18 +42,33 @@ class Simulator {
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     races_.start_launch();
+    std::unique_ptr<CostModel> model;
+    if (machine != nullptr && costs_.contains(name)) {
+      model = std::make_unique<CostModel>(*machine, costs_.at(name));
+      launch.observer = model.get();
+    }
     Block block(launch);
     for (const uint64_t index : order) block.run(index);
+    if (model != nullptr) last_cost = model->total(threads, kernel.shared_bytes + dynamic_shared);
     if (looks_for_races && !races_.found().empty()) throw std::runtime_error(races_.found()[0]);
+  }
+
+  void set_costs(const std::string& name, const InstructionCost* costs, size_t count, uint32_t registers) {
+    if (count != kernels_.at(name).code.size())
+      throw std::runtime_error(name + ": a cost for each instruction is needed");
+    costs_[name] = {{costs, costs + count}, registers};
   }
 
   Memory memory;
   std::mt19937_64 random;
   bool looks_for_races = true;
   std::string last_error;
+  std::unique_ptr<MachineCost> machine;
+  LaunchCost last_cost;
 
  private:
   std::map<std::string, Kernel> kernels_;
+  std::map<std::string, KernelCost> costs_;
   Races races_;
 };
 
@@ -98,4 +113,12 @@ void simulator_remove_memory(const void* address) {
   ptx::simulator().memory.remove(reinterpret_cast<uint64_t>(address));
 }
 uint64_t simulator_unwritten() { return ptx::kUnwritten; }
+
+const char* simulator_set_costs(const char* name, const ptx::InstructionCost* costs, size_t count, uint32_t registers) {
+  return ptx::error_of([=] { ptx::simulator().set_costs(name, costs, count, registers); });
+}
+void simulator_measure(const ptx::MachineCost* machine) {
+  ptx::simulator().machine = machine == nullptr ? nullptr : std::make_unique<ptx::MachineCost>(*machine);
+}
+ptx::LaunchCost simulator_last_cost() { return ptx::simulator().last_cost; }
 }

@@ -1,0 +1,152 @@
+"""The cost model: what waits, what is shared, and how blocks fill the machine; and the order of instructions."""
+
+import numpy
+import pytest
+
+from tests.ptx.costs import H200, Cost, LaunchCost, Machine, cost_of
+from tests.ptx.encode import has_result
+from tests.ptx.parse import parse_instruction, parse_module, read_body
+from tests.ptx.schedule import schedule
+from tests.ptx.small_kernels import aligned_words, element, kernel, run, simulator, store
+from tests.ptx.syntax import Instruction, Register
+
+
+def machine(**changes: int) -> Machine:
+    return Machine(**{name: changes.get(name, getattr(H200, name)) for name, _ in Machine._fields_})
+
+
+def measure(body: str, *arrays: numpy.ndarray, on: Machine = H200, **options) -> LaunchCost:
+    with simulator().measured(on) as costs:
+        run(body, *arrays, **options)
+    ((name, cost),) = costs
+    assert name.startswith("small")
+    return cost
+
+
+def cycles(body: str, *arrays: numpy.ndarray, **options) -> float:
+    """Of the longest block, beyond those of a kernel that does nothing."""
+    nothing = measure("", *arrays, **options).longest_block
+    return measure(body, *arrays, **options).longest_block - nothing
+
+
+def test_a_chain_waits_and_what_is_apart_does_not():
+    chain = "add.rn.f32 %x, %x, %x;" * 10
+    apart = "".join(f"add.rn.f32 %x{k}, %y, %y;" for k in range(10))
+    latency = cost_of(parse_instruction(1, "add.rn.f32 %x, %x, %x")).latency
+    assert cycles(chain + "mov.b32 %z, %x;") == 10 * latency  # in its gaps the kernel's other instructions are issued
+    assert cycles(apart + "mov.b32 %z, %x9;") == 11
+
+
+def test_memory_that_was_read_is_nearer():
+    values = numpy.zeros(64, "u4")
+    read = f"{element(0, 'u32')} ld.global.u32 %x, [%e0]; add.s32 %y, %x, 1;"
+    again = (
+        read
+        + "add.s32 %f, %y, 0; mul.wide.u32 %g, %f, 0; add.s64 %h, %g, %e0; ld.global.u32 %z, [%h]; add.s32 %w, %z, 1;"
+    )
+    once, twice = cycles(read, values), cycles(again, values)
+    assert H200.l2_latency <= once < H200.l2_latency + 40
+    assert H200.l1_latency <= twice - once < H200.l1_latency + 40
+
+
+def test_an_access_far_apart_takes_longer():
+    values = aligned_words(32 * 64)
+    together, apart = (
+        cycles(f"mad.wide.u32 %e, %t, {step}, %a0; ld.global.u32 %x, [%e]; add.s32 %y, %x, 1;", values)
+        for step in (4, 256)
+    )
+    assert apart - together == (32 - H200.free_sectors) / 2
+
+
+def test_a_barrier_waits_for_the_slowest_warp():
+    slow = "setp.lt.u32 %p, %t, 32; @%p bra MEET;" + "div.rn.f64 %x, %x, %x;" * 5 + "mov.b64 %y, %x; MEET:"
+    assert cycles(slow + "bar.sync 0;", threads=64) > 4 * cost_of(parse_instruction(1, "div.rn.f64 %x, %x, %x")).latency
+    uneven = measure(slow, threads=64)
+    assert uneven.blocks == 1 and uneven.longest_block == uneven.mean_block
+
+
+def test_blocks_fill_the_machine():
+    """One more than it holds at a time takes twice as long."""
+    on = machine(multiprocessors=2, blocks=3)
+    body = "div.rn.f64 %x, %x, %x; mov.b64 %y, %x;"
+    full, more = (measure(body, on=on, grid=(grid, 1, 1)) for grid in (6, 7))
+    assert full.blocks_at_once == 3 and more.makespan == 2 * full.makespan
+    assert measure(body, threads=1024).blocks_at_once == 1  # 64 registers a thread
+    assert measure(body, declarations=".shared .align 4 .b8 much[100000];").blocks_at_once == 2
+
+
+def test_pipes_bound_what_many_warps_can_do():
+    body = "".join(f"add.rn.f64 %x{k}, %y, %y;" for k in range(100))
+    cost = measure(body, threads=1024, grid=(264, 1, 1))
+    assert cost.fp64_instructions == 100 * 32 * 264 and cost.instructions > cost.fp64_instructions
+    assert cost.throughput_bound == pytest.approx(2 * cost.fp64_instructions / (4 * H200.multiprocessors), rel=0.01)
+
+
+def test_without_measuring_nothing_is_told():
+    with simulator().measured() as costs:
+        pass
+    run("mov.u32 %x, 1;")
+    assert costs == []
+
+
+@pytest.mark.parametrize(
+    ("opcode", "cost"),
+    [
+        ("add.rn.f32", Cost(1, 4)),
+        ("fma.rn.f64", Cost(1, 8, 0, 2)),
+        ("mul.lo.s32", Cost(1, 5)),
+        ("shl.b64", Cost(2, 6, 4)),
+        ("cvt.rn.f32.f64", Cost(1, 20, 0, 8)),
+    ],
+)
+def test_costs_by_opcode(opcode, cost):
+    assert cost_of(parse_instruction(1, f"{opcode} %x, %y, %z")) == cost
+
+
+def test_loads_move_ahead_of_what_does_not_need_them():
+    """But not past a store that may be to their place, nor a barrier, nor a label."""
+    body = """bar.sync 0; add.s32 %x, %t, 1; add.s32 %y, %x, 1;
+    ld.global.u32 %u, [%a0]; add.s32 %z, %u, %y;
+    st.global.u32 [%a0], %z; ld.global.u32 %v, [%a0+4];
+    bar.sync 0; ld.global.u32 %w, [%a0+8];"""
+    (parsed,) = parse_module(kernel(body, 1))
+    before = [text(i) for i in read_body(parsed).instructions]
+    schedule(parsed)
+    after = [text(i) for i in parsed.instructions]
+    assert sorted(before) == sorted(after) and before != after
+    first, sum_of_thread, stored, second, third = map(after.index, ["ld %u", "add %x", "st", "ld %v", "ld %w"])
+    barrier = after.index("bar", second)
+    assert first < sum_of_thread and first < stored < second < barrier < third
+
+
+def text(instruction: Instruction) -> str:
+    family = instruction.opcode.partition(".")[0]
+    first = instruction.operands[0] if instruction.operands else None
+    return f"{family} {first.name}" if isinstance(first, Register) else family
+
+
+def test_the_order_changes_no_result():
+    """A register that is written twice, a guard, a swap, and memory of one place."""
+    body = """add.s32 %x, %t, 1; add.s32 %y, %x, %x; mov.b32 %x, 7; add.s32 %y, %y, %x;
+    setp.lt.u32 %p, %t, 9; @%p mov.b32 %y, %t; add.s32 %x, %y, %x;
+    mov.u32 %b, buffer; mad.lo.s32 %s, %t, 4, %b; st.shared.u32 [%s], %x; ld.shared.u32 %z, [%s];
+    add.s32 %z, %z, 1; st.shared.u32 [%s], %z; ld.shared.u32 %w, [%s];
+    { .reg .b32 low; mov.b32 low, %w; add.s32 %w, low, 2; }"""
+    plain, ordered = numpy.zeros(32, "u4"), numpy.zeros(32, "u4")
+    options = {"declarations": ".shared .align 4 .b8 buffer[128];"}
+    run(body + store(0, "u32", "%w"), plain, **options)
+    measure(body + store(0, "u32", "%w"), ordered, **options)
+    t = numpy.arange(32)
+    assert (plain == numpy.where(t < 9, t, 2 * t + 9) + 10).all() and (ordered == plain).all()
+
+
+def test_what_has_a_result():
+    for text, expected in [
+        ("add.s32 %x, %y, %z", True),
+        ("bar.red.popc.u32 %x, 0, %p", True),
+        ("barrier.cta.red.or.pred %x, 0, %p", True),
+        ("bar.sync 0", False),
+        ("st.global.u32 [%x], %y", False),
+        ("ret", False),
+    ]:
+        assert has_result(parse_instruction(1, text)) is expected
