@@ -10,6 +10,7 @@ from tests.ptx.build import OUTPUT
 from tests.ptx.costs import H200, InstructionCost, LaunchCost, Machine, cost_of
 from tests.ptx.encode import encode, lay_out
 from tests.ptx.parse import parse_module, read_body
+from tests.ptx.registers import registers_of
 from tests.ptx.schedule import schedule
 from tests.ptx.syntax import Kernel
 
@@ -43,7 +44,9 @@ class Simulator:
         self.decoded: set[str] = set()
         self.costs: list[tuple[str, LaunchCost]] | None = None  # of launches, while they are measured
         self.scheduled: set[str] = set()
-        self.registers: dict[str, int] = {}  # of a thread, by kernel, where ptxas has said it
+        self.asks_ptxas = False
+        self.registers: dict[str, int] = {}  # of a thread, by kernel, where ptxas was asked
+        self.modules: dict[str, tuple[str, str]] = {}  # by kernel: PTX, and the name there
 
     def set_seed(self, seed: int) -> None:
         """The order of blocks and warps is drawn from it."""
@@ -54,6 +57,7 @@ class Simulator:
         not known is an error of the first launch."""
         kernels = parse_module(ptx)
         for kernel in kernels:
+            self.modules[kernel.name + suffix] = (ptx, kernel.name)
             kernel.name += suffix
             self.kernels[kernel.name] = kernel
             self.decoded.discard(kernel.name)
@@ -80,15 +84,19 @@ class Simulator:
         kernel = self.kernels[name]
         schedule(kernel)
         self.decode(name)
+        if self.asks_ptxas:
+            ptx, name_there = self.modules[name]
+            self.registers[name] = registers_of(ptx)[name_there]
         costs = [InstructionCost(**vars(cost_of(instruction))) for instruction in kernel.instructions]
         array = (InstructionCost * len(costs))(*costs)
         self.check(self.library.simulator_set_costs(name.encode(), array, len(costs), self.registers.get(name, 64)))
         self.scheduled.add(name)
 
     @contextmanager
-    def measured(self, machine: Machine = H200) -> Iterator[list[tuple[str, LaunchCost]]]:
-        """While active, each launch adds its kernel's name and modelled cost to the list."""
-        self.costs = []
+    def measured(self, machine: Machine = H200, asks_ptxas: bool = True) -> Iterator[list[tuple[str, LaunchCost]]]:
+        """While active, each launch adds its kernel's name and modelled cost to the list. How many blocks fit side by
+        side depends on their registers: what ptxas says, or 64 a thread."""
+        self.costs, self.asks_ptxas = [], asks_ptxas
         self.library.simulator_measure(ctypes.byref(machine))
         try:
             yield self.costs

@@ -7,6 +7,7 @@ from tests.ptx.costs import H200, Cost, LaunchCost, Machine, cost_of
 from tests.ptx.encode import has_result
 from tests.ptx.parse import parse_instruction, parse_module, read_body
 from tests.ptx.schedule import schedule
+from tests.ptx.simulator import KnownMemory
 from tests.ptx.small_kernels import aligned_words, element, kernel, run, simulator, store
 from tests.ptx.syntax import Instruction, Register
 
@@ -16,7 +17,7 @@ def machine(**changes: int) -> Machine:
 
 
 def measure(body: str, *arrays: numpy.ndarray, on: Machine = H200, **options) -> LaunchCost:
-    with simulator().measured(on) as costs:
+    with simulator().measured(on, asks_ptxas=False) as costs:
         run(body, *arrays, **options)
     ((name, cost),) = costs
     assert name.startswith("small")
@@ -138,6 +139,26 @@ def test_the_order_changes_no_result():
     measure(body + store(0, "u32", "%w"), ordered, **options)
     t = numpy.arange(32)
     assert (plain == numpy.where(t < 9, t, 2 * t + 9) + 10).all() and (ordered == plain).all()
+
+
+def test_registers_are_those_that_ptxas_gives():
+    ptx = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry modest(.param .u64 p0)
+{
+.reg .b64 %a; .reg .b32 %r<4>;
+ld.param.u64 %a, [p0];
+mov.u32 %r0, %tid.x;
+st.global.u32 [%a], %r0;
+ret;
+}
+"""
+    (name,) = simulator().load(ptx)
+    place = numpy.zeros(1, "u4")
+    with KnownMemory([(place.ctypes.data, 4)]), simulator().measured() as costs:
+        simulator().launch(name, (1, 1, 1), 1, place.ctypes.data.to_bytes(8, "little"))
+    assert 0 < simulator().registers[name] < 32 and costs[0][1].blocks_at_once == 32
 
 
 def test_what_has_a_result():
