@@ -74,8 +74,9 @@ struct Warp {
 
   // Whether the warp's lead comes before those of all warps whose boxes it may overlap; `in_order`, of all warps.
   __device__ __forceinline__ bool is_first(bool in_order) const {
+    if (lead.index < 0) return false;  // a warp without a lead has shown no box
     const bool rival = board.lead[lane].before(lead) && (in_order || meets(board.hull[lane], board.box[warp]));
-    return __ballot_sync(kAllLanes, rival) == 0 && lead.index >= 0;
+    return __ballot_sync(kAllLanes, rival) == 0;
   }
 
   // By one lane.
