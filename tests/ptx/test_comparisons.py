@@ -53,7 +53,8 @@ def test_outcomes_joined_with_a_predicate(name, join):
 def test_both_outcomes_and_a_negated_predicate():
     values = numpy.arange(32, dtype="i4")
     yes, no, other = (numpy.zeros(32, "u4") for _ in range(3))
-    body = f"{load(0, 's32')} setp.lt.s32 %p|%q, %v0, 10; setp.gt.and.s32 %s, %v0, 3, !%p;"
+    body = f"""{load(0, "s32")} setp.lt.s32 %p|%q, %v0, 10;
+    setp.lt.s32 %s, %v0, 10; setp.gt.and.s32 %s, %v0, 3, !%s;"""
     run(body + store(1, "pred", "%p") + store(2, "pred", "%q") + store(3, "pred", "%s"), values, yes, no, other)
     assert yes.tolist() == (values < 10).tolist() and no.tolist() == (values >= 10).tolist()
     assert other.tolist() == (values >= 10).tolist()

@@ -17,6 +17,9 @@ void add_comparisons(Table& table);
 void add_moves(Table& table);
 void add_conversions(Table& table);
 
+// How setp joins its outcome with a predicate.
+enum class Join : uint8_t { kNone, kAnd, kOr, kXor };
+
 // mov of values side by side in one register, into it and out of it.
 void pack(Warp& warp, const Instruction& i, uint32_t lanes);
 void unpack(Warp& warp, const Instruction& i, uint32_t lanes);

@@ -32,31 +32,48 @@ struct IsNaNAmong {
   }
 };
 
-struct Alone {
-  bool operator()(bool outcome, bool) const { return outcome; }
-};
+bool join(Join kind, bool outcome, bool other) {
+  switch (kind) {
+    case Join::kNone:
+      return outcome;
+    case Join::kAnd:
+      return outcome && other;
+    case Join::kOr:
+      return outcome || other;
+    case Join::kXor:
+      return outcome != other;
+  }
+  return outcome;
+}
 
-// setp: the outcome, joined with a predicate where the opcode says how; the second result is that of the opposite
-// outcome.
-template <class T, class Comparison, class Join>
+// Writes outcomes, a bit a lane, joined with a predicate, and that of the opposite outcomes behind them.
+void write_joined(Warp& warp, const Instruction& i, uint32_t lanes, uint32_t outcomes) {
+  const uint32_t others = i.source_count > 2 ? warp.lanes_where(i.sources[2], lanes) : 0;
+  for (int k = 0; k < i.result_count; ++k) {
+    uint64_t* result = warp.result(i, k);
+    const uint32_t here = k == 0 ? outcomes : ~outcomes;
+    each_lane(lanes, [=](int lane) { result[lane] = join(Join(i.variant), here >> lane & 1, others >> lane & 1); });
+  }
+}
+
+// Most compare two sources and want one result.
+template <class T, class Comparison>
 void compare(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint64_t *a = warp.source(i, 0), *b = warp.source(i, 1);
-  uint64_t* result = warp.result(i, 0);
-  uint64_t* opposite = i.result_count > 1 ? warp.result(i, 1) : nullptr;
-  each_lane(lanes, [&](int lane) {
-    const bool outcome = Comparison()(value_of<T>(a[lane]), value_of<T>(b[lane]));
-    const bool other = i.source_count > 2 && warp.predicate(i.sources[2], lane);
-    result[lane] = Join()(outcome, other);
-    if (opposite != nullptr) opposite[lane] = Join()(!outcome, other);
-  });
+  const auto outcome = [=](int lane) { return Comparison()(value_of<T>(a[lane]), value_of<T>(b[lane])); };
+  if (i.source_count == 2 && i.result_count == 1) {
+    uint64_t* result = warp.result(i, 0);
+    each_lane(lanes, [=](int lane) { result[lane] = outcome(lane); });
+    return;
+  }
+  uint32_t outcomes = 0;
+  each_lane(lanes, [&](int lane) { outcomes |= uint32_t{outcome(lane)} << lane; });
+  write_joined(warp, i, lanes, outcomes);
 }
 
 template <class T, class Comparison>
 void add_comparison(Table& table, const std::string& name, const std::string& type) {
-  table["setp." + name + "." + type] = compare<T, Comparison, Alone>;
-  table["setp." + name + ".and." + type] = compare<T, Comparison, std::logical_and<>>;
-  table["setp." + name + ".or." + type] = compare<T, Comparison, std::logical_or<>>;
-  table["setp." + name + ".xor." + type] = compare<T, Comparison, std::not_equal_to<>>;
+  table["setp." + name + "." + type] = compare<T, Comparison>;
 }
 
 template <class T, bool unordered>

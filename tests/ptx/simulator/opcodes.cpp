@@ -95,6 +95,19 @@ bool decode_matrix(Instruction& i, const Parts& parts) {
   return has(parts, "m8n8") && has(parts, "b16") && find_part(parts, counts, i.access.count);
 }
 
+// The table has setp without what joins it, as setp.lt.and.s32.
+bool decode_comparison(Instruction& i, const Parts& parts) {
+  static const std::map<std::string, Join> joins = {{"and", Join::kAnd}, {"or", Join::kOr}, {"xor", Join::kXor}};
+  auto kind = Join::kNone;
+  std::string opcode = parts[0];
+  for (size_t k = 1; k < parts.size(); ++k) {
+    if (!find_part({parts[k]}, joins, kind)) opcode += "." + parts[k];
+  }
+  i.variant = static_cast<uint8_t>(kind);
+  i.execute = find_arithmetic(opcode);
+  return i.execute != nullptr && (kind == Join::kNone) == (i.source_count == 2);
+}
+
 bool decode_move(Instruction& i, const Parts& parts) {
   if (i.result_count == 1 && i.source_count == 1) return (i.execute = find_arithmetic(i.opcode)) != nullptr;
   i.access.bytes = static_cast<uint8_t>(std::stoi(parts.back().substr(1)) / 8);
@@ -125,7 +138,7 @@ bool decode_opcode(Instruction& i) {
       {"fence", decode_fence},       {"ld", decode_load},      {"st", decode_store},        {"atom", decode_atomic},
       {"red", decode_atomic},        {"shfl", decode_shuffle}, {"vote", decode_vote},       {"redux", decode_reduction},
       {"activemask", decode_active}, {"bar", decode_barrier},  {"barrier", decode_barrier}, {"ldmatrix", decode_matrix},
-      {"stmatrix", decode_matrix},   {"mov", decode_move},
+      {"stmatrix", decode_matrix},   {"mov", decode_move},     {"setp", decode_comparison},
   };
   Parts parts;
   std::istringstream in(i.opcode);
