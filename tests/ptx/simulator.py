@@ -21,7 +21,10 @@ class SimulationError(RuntimeError):
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(OUTPUT / "libsimulator.so"), mode=ctypes.RTLD_GLOBAL)
+    path = OUTPUT / "libsimulator.so"
+    if not path.exists():
+        raise ImportError(f"{path} is missing: python tests/ptx/build.py")
+    loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     for name in ("simulator_load", "simulator_launch", "simulator_set_costs"):
         getattr(loaded, name).restype = ctypes.c_char_p
     loaded.simulator_set_costs.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32]

@@ -72,9 +72,11 @@ void check_written(Warp& warp, int lane, const Located& place, int bytes) {
   bool is_written = true;
   if (place.space != Space::kGlobal) {
     is_written = own_memory(warp, lane, place.space).is_written(place.offset, bytes);
-  } else if (bytes >= 4) {
-    const uint64_t pattern = place.offset % 8 == 0 ? kUnwritten : kUnwritten >> 32;
-    is_written = std::memcmp(place.bytes, &pattern, bytes == 4 ? 4 : 8) != 0;
+  } else if (bytes == 8) {
+    is_written = load_value(place.bytes, 8, false) != kUnwritten;
+  } else if (bytes == 4) {
+    is_written =
+        load_value(place.bytes, 4, false) != (place.offset % 8 == 0 ? kUnwritten & 0xffffffff : kUnwritten >> 32);
   }
   if (!is_written) {
     warp.block().fail(warp, lane,
@@ -89,7 +91,19 @@ void note_written(Warp& warp, int lane, const Located& place, int bytes) {
 
 uint64_t load_value(const uint8_t* bytes, int count, bool is_signed) {
   uint64_t value = 0;
-  std::memcpy(&value, bytes, count);
+  switch (count) {
+    case 1:
+      std::memcpy(&value, bytes, 1);
+      break;
+    case 2:
+      std::memcpy(&value, bytes, 2);
+      break;
+    case 4:
+      std::memcpy(&value, bytes, 4);
+      break;
+    default:
+      std::memcpy(&value, bytes, 8);
+  }
   const int unused = 64 - 8 * count;
   return is_signed ? static_cast<uint64_t>(static_cast<int64_t>(value << unused) >> unused) : value;
 }
@@ -136,8 +150,8 @@ void store(Warp& warp, const Instruction& i, uint32_t lanes) {
     const Located place = locate(warp, i, lane, base[lane] + i.offset, access.total());
     bool is_same = true;
     for (int k = 0; k < access.count; ++k) {
-      const uint64_t value = warp.source(i, 1 + k)[lane];
-      is_same = is_same && std::memcmp(place.bytes + k * access.bytes, &value, access.bytes) == 0;
+      const uint64_t unused = 64 - 8 * access.bytes, value = warp.source(i, 1 + k)[lane] << unused >> unused;
+      is_same = is_same && load_value(place.bytes + k * access.bytes, access.bytes, false) == value;
     }
     const Touch touch = is_same ? Touch::kWriteSame : Touch::kWrite;
     check_order(warp, lane, place, access.total(), touch, access.is_strong);

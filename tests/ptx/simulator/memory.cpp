@@ -14,13 +14,10 @@ bool Memory::add(uint64_t address, size_t bytes) {
 void Memory::remove(uint64_t address) {
   const std::lock_guard lock(mutex_);
   ends_.erase(address);
-  begin_ = 1;
-  end_ = 0;
 }
 
-bool Memory::holds(uint64_t address, size_t bytes) {
+bool Memory::find(uint64_t address, size_t bytes) {
   const std::lock_guard lock(mutex_);
-  if (begin_ <= address && address + bytes <= end_) return true;
   const auto behind = ends_.upper_bound(address);
   if (behind == ends_.begin()) return false;
   std::tie(begin_, end_) = *std::prev(behind);

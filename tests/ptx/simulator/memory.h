@@ -20,9 +20,15 @@ class Memory {
  public:
   bool add(uint64_t address, size_t bytes);  // false: it is there already
   void remove(uint64_t address);
-  bool holds(uint64_t address, size_t bytes);
+  // Nothing is freed while a launch runs, which therefore need not look up again what it found last.
+  void start_launch() { begin_ = 1, end_ = 0; }
+  bool holds(uint64_t address, size_t bytes) {
+    return (begin_ <= address && address + bytes <= end_) || find(address, bytes);
+  }
 
  private:
+  bool find(uint64_t address, size_t bytes);
+
   std::mutex mutex_;
   std::map<uint64_t, uint64_t> ends_;  // by begin
   uint64_t begin_ = 1, end_ = 0;       // of the allocation found last

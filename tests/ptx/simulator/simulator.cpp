@@ -41,6 +41,7 @@ class Simulator {
     std::vector<uint64_t> order(uint64_t{grid[0]} * grid[1] * grid[2]);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
+    memory.start_launch();
     races_.start_launch();
     std::unique_ptr<CostModel> model;
     if (machine != nullptr && costs_.contains(name)) {
