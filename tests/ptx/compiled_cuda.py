@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 
 from tests.ptx.build import OUTPUT
-from tests.ptx.simulator import SimulationError
 from tests.ptx.tensors import memory_of, simulator
 
 LIBRARY = OUTPUT / "_C_simulated.so"
@@ -23,7 +22,7 @@ class Kernels:
 
     def __init__(self) -> None:
         self.simulator = simulator()
-        self.error: SimulationError | None = None
+        self.error: Exception | None = None
         self.hook = LAUNCH(self.launch)
         define_ops()
         torch.ops.load_library(LIBRARY)
@@ -43,14 +42,15 @@ class Kernels:
         (OUTPUT / f"cuda/{source[1]}.ptx").write_text(ptx)
 
     def launch(self, name: bytes, grid, threads: int, dynamic_shared: int, args) -> int:
-        kernel = name.decode()
-        places, end = self.simulator.parameters(kernel)
-        params = bytearray(end)
-        for (offset, count), arg in zip(places, args[: len(places)], strict=True):
-            params[offset : offset + count] = ctypes.string_at(arg, count)
+        """Called from C++, where no exception may go: it is kept for `call`."""
         try:
+            kernel = name.decode()
+            places, end = self.simulator.parameters(kernel)
+            params = bytearray(end)
+            for (offset, count), arg in zip(places, args[: len(places)], strict=True):
+                params[offset : offset + count] = ctypes.string_at(arg, count)
             self.simulator.launch(kernel, grid[:3], threads, bytes(params), dynamic_shared)
-        except SimulationError as error:
+        except Exception as error:
             self.error = error
             return 1
         return 0

@@ -45,6 +45,7 @@ class Simulator:
         self.library.simulator_look_for_races(looks_for_races)
         self.kernels: dict[str, Kernel] = {}
         self.decoded: set[str] = set()
+        self.layouts: dict[str, tuple[list[tuple[int, int]], int]] = {}
         self.costs: list[tuple[str, LaunchCost]] | None = None  # of launches, while they are measured
         self.scheduled: set[str] = set()
         self.asks_ptxas = False
@@ -63,8 +64,9 @@ class Simulator:
             self.modules[kernel.name + suffix] = (ptx, kernel.name)
             kernel.name += suffix
             self.kernels[kernel.name] = kernel
-            self.decoded.discard(kernel.name)
-            self.scheduled.discard(kernel.name)
+            for known in (self.decoded, self.scheduled):
+                known.discard(kernel.name)
+            self.layouts.pop(kernel.name, None)
         return [kernel.name for kernel in kernels]
 
     def launch(self, name: str, grid: Sequence[int], threads: int, params: bytes, dynamic_shared: int = 0) -> None:
@@ -73,6 +75,9 @@ class Simulator:
             self.decode(name)
         if self.costs is not None and name not in self.scheduled:
             self.set_costs(name)
+        _, needed = self.parameters(name)
+        if len(params) < needed:
+            raise ValueError(f"params must have {needed} bytes for {demangle(name)}, got {len(params)}")
         blocks = (ctypes.c_uint32 * 3)(*grid)
         self.check(self.library.simulator_launch(name.encode(), blocks, threads, dynamic_shared, params))
         if self.costs is not None:
@@ -114,9 +119,11 @@ class Simulator:
 
     def parameters(self, name: str) -> tuple[list[tuple[int, int]], int]:
         """(offset, bytes) of each parameter, and the bytes of all."""
-        variables = self.kernels[name].parameters
-        offsets, end = lay_out(variables)
-        return [(offsets[variable.name], variable.bytes) for variable in variables], end
+        if name not in self.layouts:
+            variables = self.kernels[name].parameters
+            offsets, end = lay_out(variables)
+            self.layouts[name] = [(offsets[variable.name], variable.bytes) for variable in variables], end
+        return self.layouts[name]
 
 
 def demangle(name: str) -> str:

@@ -96,3 +96,20 @@ def test_dynamic_shared_memory():
     simulator().launch(name, (1, 1, 1), 1, b"", dynamic_shared=16)
     with pytest.raises(SimulationError, match="out of bounds: 4 bytes at 0x2c of shared memory"):
         simulator().launch(name, (1, 1, 1), 1, b"", dynamic_shared=12)
+
+
+def test_launches_that_a_gpu_would_refuse():
+    for threads, grid, fact in [
+        (1025, (1, 1, 1), "a block must have 1 to 1024 threads, got 1025"),
+        (32, (1, 65536, 1), "a grid must have .* got 1 x 65536 x 1"),
+        (32, (0, 1, 1), "a grid must have .* got 0 x 1 x 1"),
+    ]:
+        with pytest.raises(SimulationError, match=fact):
+            run("", threads=threads, grid=grid)
+    with pytest.raises(
+        SimulationError, match=r"^small\w*: a block must have at most 227 KiB of shared memory, got 233000"
+    ):
+        run("", declarations=".shared .align 8 .b8 much[233000];")
+    (name,) = simulator().load(".entry wide(.param .u32 p0, .param .u64 p1) { ret; }")
+    with pytest.raises(ValueError, match="params must have 16 bytes for wide, got 12"):
+        simulator().launch(name, (1, 1, 1), 32, bytes(12))

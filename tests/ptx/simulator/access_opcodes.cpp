@@ -19,6 +19,7 @@ bool decode_access(Instruction& i, const Parts& parts) {
                                "L1::evict_last",
                                "L1::evict_first",
                                "L1::no_allocate",
+                               "L2::128B",
                                "b8",
                                "u8",
                                "s8",

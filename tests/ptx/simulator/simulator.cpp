@@ -14,6 +14,23 @@
 namespace ptx {
 namespace {
 
+constexpr uint32_t kMostSharedBytes = 227 * 1024;
+
+// What a GPU would refuse to launch.
+void check_launch(const Kernel& kernel, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared) {
+  const auto fail = [&](const std::string& fact) { throw std::runtime_error(kernel.name + ": " + fact); };
+  const uint32_t shared = kernel.shared_bytes + dynamic_shared;
+  if (threads == 0 || threads > 1024) fail("a block must have 1 to 1024 threads, got " + std::to_string(threads));
+  for (int axis = 0; axis < 3; ++axis) {
+    if (grid[axis] == 0 || grid[axis] > (axis == 0 ? 0x7fffffffu : 65535u)) {
+      fail("a grid must have 1 to 2^31 - 1 blocks in x and 1 to 65535 in y and z, got " + std::to_string(grid[0]) +
+           " x " + std::to_string(grid[1]) + " x " + std::to_string(grid[2]));
+    }
+  }
+  if (shared > kMostSharedBytes)
+    fail("a block must have at most 227 KiB of shared memory, got " + std::to_string(shared));
+}
+
 class Simulator {
  public:
   std::string load(const char* text) {
@@ -26,6 +43,7 @@ class Simulator {
   void launch(const std::string& name, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared,
               const void* parameters) {
     const Kernel& kernel = kernels_.at(name);
+    check_launch(kernel, grid, threads, dynamic_shared);
     std::vector<uint64_t> constants;
     for (const uint64_t bits : kernel.constants) constants.insert(constants.end(), kLanes, bits);
     Launch launch;
@@ -51,7 +69,11 @@ class Simulator {
     Block block(launch);
     for (const uint64_t index : order) block.run(index);
     if (model != nullptr) last_cost = model->total(threads, kernel.shared_bytes + dynamic_shared);
-    if (looks_for_races && !races_.found().empty()) throw std::runtime_error(races_.found()[0]);
+    if (const auto& found = races_.found(); looks_for_races && !found.empty()) {
+      const std::string more =
+          found.size() > 1 ? " (" + std::to_string(found.size() - 1) + " more pairs of lines)" : "";
+      throw std::runtime_error(found[0] + more);
+    }
   }
 
   void set_costs(const std::string& name, const InstructionCost* costs, size_t count, uint32_t registers) {

@@ -1,0 +1,50 @@
+"""Barriers of kernels that are shipped, taken out one at a time: the simulator notices."""
+
+import pytest
+import torch
+from scenes import random_scene
+
+from tests.ptx.compiled_cuda import LIBRARY, kernels, ptx_kernel
+from tests.ptx.simulator import SimulationError, demangle
+from tests.ptx.syntax import Instruction
+
+pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="no nvcc here, so no CUDA kernel became PTX")
+
+
+def dropped(kernel_name: str, op: str, *args: object) -> tuple[list[int], list[int]]:
+    """The lines of a kernel's barriers whose loss is noticed by a call, and of those whose loss is not."""
+    ptx_kernel(op)(*args)
+    simulator = kernels().simulator
+    (name,) = (name for name in simulator.decoded if kernel_name in demangle(name))
+    code = simulator.kernels[name].instructions
+    noticed, missed = [], []
+    for index, barrier in enumerate(list(code)):
+        if not barrier.opcode.startswith("bar.sync"):
+            continue
+        code[index] = Instruction(barrier.line, "membar.cta", ())
+        simulator.decode(name)
+        try:
+            ptx_kernel(op)(*args)
+            missed.append(barrier.line)
+        except SimulationError:
+            noticed.append(barrier.line)
+        code[index] = barrier
+    simulator.decode(name)
+    ptx_kernel(op)(*args)
+    return noticed, missed
+
+
+def test_a_block_that_selects():
+    """Some guard what only a second label in one tile, or a further round, would touch."""
+    boxes, scores = torch.rand(1, 100, 4) * 90, torch.rand(1, 100)
+    boxes[..., 2:] += boxes[..., :2]
+    args = boxes, scores, None, "mean_gaussian", 0.5, 0.3, 1e-3, -1, "xyxy"
+    noticed, missed = dropped("select_large<float>", "soft_nms", *args)
+    assert len(noticed) > 2 * len(missed)
+
+
+def test_gts_of_a_solver():
+    noticed, missed = dropped(
+        "solve<float>", "ota", *random_scene([4, 2], size=64), 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0
+    )
+    assert len(noticed) > 2 * len(missed)
