@@ -1,19 +1,10 @@
 """PTX text as a list of kernels. Only the grammar is known here; what an instruction does is the simulator's matter."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from tests.ptx.syntax import (
-    Address,
-    Constant,
-    Instruction,
-    Kernel,
-    Negated,
-    Operand,
-    Register,
-    Several,
-    Symbol,
-    Variable,
-)
+from tests.ptx.operands import parse_operand, split_operands
+from tests.ptx.syntax import Instruction, Kernel, Negated, Register, Several, Variable
 
 SIZES = {"pred": 1, **{f"{kind}{bits}": bits // 8 for kind in "busf" for bits in (8, 16, 32, 64)}}
 # Lines that end without a semicolon and say nothing of what is computed.
@@ -75,15 +66,29 @@ def parse_kernel(head: str, lines: Iterator[tuple[int, str]], variables: list[Va
 
 def read_body(kernel: Kernel) -> Kernel:
     """Fills in variables, instructions and labels."""
+    used_bytes = None
     for line, text in statements(kernel.lines):
         if text.endswith(":"):
             kernel.labels[text[:-1]] = len(kernel.instructions)
+        elif text.startswith('.pragma "used_bytes_mask'):
+            used_bytes = int(text.strip('"').split()[-1], 0)
         elif text.startswith("."):
             declare(kernel, line, text)
         else:
-            kernel.instructions.append(parse_instruction(line, text))
+            instruction = parse_instruction(line, text)
+            kernel.instructions.append(instruction if used_bytes is None else without_unused(instruction, used_bytes))
+            used_bytes = None
     kernel.instructions.append(Instruction(0, "ret", ()))  # where the text ends
     return kernel
+
+
+def without_unused(load: Instruction, used_bytes: int) -> Instruction:
+    """A vector load that throws away what the compiler says is not used: nobody may have written it."""
+    size = SIZES[load.opcode.rpartition(".")[2]]
+    vector, *rest = load.operands
+    assert isinstance(vector, Several)
+    parts = [part if used_bytes >> k * size & (2**size - 1) else None for k, part in enumerate(vector.parts)]
+    return replace(load, operands=(Several(tuple(parts)), *rest))
 
 
 def declare(kernel: Kernel, line: int, text: str) -> None:
@@ -150,47 +155,3 @@ def parse_instruction(line: int, text: str) -> Instruction:
         return Instruction(line, opcode, tuple(parse_operand(word) for word in split_operands(rest)), guard)
     except ValueError:
         raise SyntaxNotKnown(f"line {line}: {text}") from None
-
-
-def split_operands(text: str) -> list[str]:
-    """At commas that stand in no brackets."""
-    words, depth = [""], 0
-    for letter in text:
-        depth += (letter in "[{") - (letter in "]}")
-        if letter == "," and depth == 0:
-            words.append("")
-        else:
-            words[-1] += letter
-    return [word.strip() for word in words if word.strip()]
-
-
-def parse_operand(word: str) -> Operand:
-    if word.startswith("["):
-        return parse_address(word[1:-1].strip())
-    if word.startswith("{"):
-        return Several(tuple(parse_part(part.strip()) for part in word[1:-1].split(",")))
-    if "|" in word:
-        return Several(tuple(parse_part(part.strip()) for part in word.split("|")))
-    if word.startswith("!"):
-        return Negated(Register(word[1:]))
-    if word.startswith("%"):
-        return Register(word)
-    if word[0].isdigit() or word[0] in "-+":
-        return Constant(parse_number(word))
-    return Symbol(word)
-
-
-def parse_part(word: str) -> Operand | None:
-    return None if word == "_" else parse_operand(word)
-
-
-def parse_address(text: str) -> Address:
-    base, _, offset = text.partition("+")
-    return Address(parse_operand(base.strip()), int(offset, 0) if offset.strip() else 0)
-
-
-def parse_number(word: str) -> int:
-    """The bits of an integer, or of a float as 0f3f800000 and 0d3ff0000000000000."""
-    if word[:2].lower() in ("0f", "0d"):
-        return int(word[2:], 16)
-    return int(word.rstrip("U"), 0) & (2**64 - 1)

@@ -4,7 +4,8 @@ import numpy
 import pytest
 
 from tests.ptx.encode import encode, lay_out
-from tests.ptx.parse import SyntaxNotKnown, parse_module, parse_operand, read_body
+from tests.ptx.operands import parse_operand
+from tests.ptx.parse import SyntaxNotKnown, parse_module, read_body
 from tests.ptx.simulator import SimulationError
 from tests.ptx.small_kernels import run, simulator, store
 from tests.ptx.syntax import Address, Constant, Negated, Register, Several, Symbol
@@ -59,6 +60,17 @@ def test_operands():
     assert parse_operand("{%r1, _, 5}") == Several((Register("%r1"), None, Constant(5)))
 
 
+def test_what_a_load_takes_along_is_not_read():
+    found = numpy.zeros(32, "u4")
+    body = """mov.u32 %b, buffer; mad.lo.s32 %s, %t, 8, %b; st.shared.u32 [%s], %t;
+    {pragma} ld.shared.v2.u32 {{%x, %y}}, [%s];""" + store(0, "u32", "%x")
+    declarations = ".shared .align 8 .b8 buffer[256];"
+    run(body.format(pragma='.pragma "used_bytes_mask 15";'), found, declarations=declarations)
+    assert found.tolist() == list(range(32))
+    with pytest.raises(SimulationError, match="reads what nobody wrote: 4 bytes at 0x4 of shared memory"):
+        run(body.format(pragma=""), found, declarations=declarations)
+
+
 def test_what_is_not_known_is_named():
     with pytest.raises(
         SimulationError, match=r"line \d+, wgmma.fence.sync: an instruction that the simulator does not know"
@@ -69,6 +81,9 @@ def test_what_is_not_known_is_named():
             SimulationError, match=f"{opcode.split()[0]}: an instruction that the simulator does not know"
         ):
             run(f"{opcode};", numpy.zeros(1, "u4"))
+    for barrier in ("bar.sync 1, 64", "bar.red.popc.u32 %x, 1, 64, %p", "barrier.cluster.arrive"):
+        with pytest.raises(SimulationError, match="an instruction that the simulator does not know"):
+            run(f"{barrier};")
     with pytest.raises(SyntaxNotKnown, match=r"line 1: \.func"):
         parse_module(".func helper() { ret; }")
     with pytest.raises(KeyError, match="nothing is known of elsewhere"):

@@ -66,8 +66,7 @@ bool decode_active(Instruction& i, const Parts&) {
   return true;
 }
 
-// The barrier is that of the whole block: number and count of threads may be given, but a part of a block is not
-// modelled.
+// That of the whole block: one for a count of its threads is not modelled.
 bool decode_barrier(Instruction& i, const Parts& parts) {
   static const std::map<std::string, BarrierReduction> kinds = {
       {"popc", BarrierReduction::kCount}, {"or", BarrierReduction::kOr}, {"and", BarrierReduction::kAnd}};
@@ -81,7 +80,8 @@ bool decode_barrier(Instruction& i, const Parts& parts) {
   auto kind = BarrierReduction::kNone;
   find_part(parts, kinds, kind);
   i.variant = static_cast<uint8_t>(kind);
-  return kind != BarrierReduction::kNone || (has(parts, "sync") && i.source_count == 1);
+  if (kind == BarrierReduction::kNone) return has(parts, "sync") && i.source_count == 1;
+  return has(parts, "red") && i.source_count == 2;
 }
 
 bool decode_matrix(Instruction& i, const Parts& parts) {

@@ -27,16 +27,16 @@ void check_launch(const Kernel& kernel, const uint32_t* grid, uint32_t threads, 
            " x " + std::to_string(grid[1]) + " x " + std::to_string(grid[2]));
     }
   }
-  if (shared > kMostSharedBytes)
+  if (shared > kMostSharedBytes) {
     fail("a block must have at most 227 KiB of shared memory, got " + std::to_string(shared));
+  }
 }
 
 class Simulator {
  public:
-  std::string load(const char* text) {
+  void load(const char* text) {
     Kernel kernel = decode_kernel(text);
-    kernels_[kernel.name] = kernel;
-    return kernel.name;
+    kernels_[kernel.name] = std::move(kernel);
   }
 
   // Blocks one after the other, in random order.
@@ -77,8 +77,9 @@ class Simulator {
   }
 
   void set_costs(const std::string& name, const InstructionCost* costs, size_t count, uint32_t registers) {
-    if (count != kernels_.at(name).code.size())
+    if (count != kernels_.at(name).code.size()) {
       throw std::runtime_error(name + ": a cost for each instruction is needed");
+    }
     costs_[name] = {{costs, costs + count}, registers};
   }
 
