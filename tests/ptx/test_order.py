@@ -56,6 +56,15 @@ def test_a_write_races_with_reads_before_it():
     run(begin + "bar.sync 0; setp.eq.u32 %p, %t, 40; @%p st.shared.u32 [%b], 9;", threads=96, declarations=WIDE)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_read_is_not_forgotten_for_a_later_one(seed):
+    """Lane 0 of two warps reads, and thread 0 then writes: its own read, if it comes last, hides that of the other."""
+    body = """mov.u32 %b, buffer; st.shared.u32 [%b], 0; bar.sync 0;
+    and.b32 %m, %t, 31; setp.eq.u32 %p, %m, 0; @%p ld.shared.u32 %x, [%b];
+    setp.eq.u32 %q, %t, 0; @%q st.shared.u32 [%b], 9;"""
+    fails("(ld|st).shared.u32: .*a race", body, threads=64, declarations=SHARED, seed=seed)
+
+
 def test_bytes_of_one_word_are_places_of_their_own():
     begin = "mov.u32 %b, buffer; add.s32 %s, %t, %b; st.shared.u8 [%s], 0; bar.sync 0; st.shared.u8 [%s], %t;"
     run(begin, threads=64, declarations=SHARED)
