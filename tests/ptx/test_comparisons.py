@@ -42,6 +42,50 @@ def test_floats(name, kind):
     check(f"setp.num.{kind}", "pred", [kind] * 2, lambda a, b: not (math.isnan(a) or math.isnan(b)), *pairs(FLOATS))
 
 
+def half_bits(kind: str, values: list[float]) -> numpy.ndarray:
+    """The values as 16 bits each; they are such that a bfloat16 has them exactly."""
+    if kind == "f16":
+        return numpy.array(values, "f2").view("u2")
+    return (numpy.array(values, "f4").view("u4") >> 16).astype("u2")
+
+
+HALVES = [0.0, -0.0, 1.0, -1.5, 0.125, 3.0, -96.0, math.inf, -math.inf, math.nan]
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_halves(kind):
+    first, second = pairs(HALVES)
+    a, b = half_bits(kind, first), half_bits(kind, second)
+    with_nan = numpy.isnan(first) | numpy.isnan(second)
+    for name in ORDER:
+        expected = ORDER[name](numpy.array(first), numpy.array(second))
+        found = apply(f"setp.{name}.{kind}", "pred", ["b16", "b16"], a, b)
+        numpy.testing.assert_array_equal(found, expected & ~with_nan)
+    numpy.testing.assert_array_equal(apply(f"setp.num.{kind}", "pred", ["b16", "b16"], a, b), ~with_nan)
+    numpy.testing.assert_array_equal(apply(f"abs.{kind}", "b16", ["b16"], a), a & 0x7FFF)
+    both = numpy.isnan(first) & numpy.isnan(second)
+    for name, function in (("max", numpy.fmax), ("min", numpy.fmin)):
+        found = apply(f"{name}.{kind}", "b16", ["b16", "b16"], a, b)
+        expected = half_bits(kind, function(first, second))
+        zeros = (numpy.array(first) == 0) & (numpy.array(second) == 0)  # whose sign NumPy leaves open
+        numpy.testing.assert_array_equal(found[~both & ~zeros], expected[~both & ~zeros])
+        lower = (a | b if name == "min" else a & b)[zeros]
+        numpy.testing.assert_array_equal(found[zeros], lower)
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_halves_side_by_side(kind):
+    first, second = pairs(HALVES)
+    a, b = (half_bits(kind, values).astype("u4") for values in (first, second))
+    a, b = a | numpy.roll(a, 3) << 16, b | numpy.roll(b, 3) << 16
+    low, high = (numpy.zeros(len(a), "u4") for _ in range(2))
+    body = load(0, "b32") + load(1, "b32") + f"setp.lt.{kind}x2 %p|%q, %v0, %v1;"
+    run(body + store(2, "pred", "%p") + store(3, "pred", "%q"), a, b, low, high, threads=len(a))
+    expected = numpy.array(first) < numpy.array(second)
+    numpy.testing.assert_array_equal(low, expected)
+    numpy.testing.assert_array_equal(high, numpy.roll(expected, 3))
+
+
 @pytest.mark.parametrize(("name", "join"), [("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)])
 def test_outcomes_joined_with_a_predicate(name, join):
     a, b = pairs([1, 2, 3])

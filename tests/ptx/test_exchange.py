@@ -142,3 +142,15 @@ def test_matrices(transposed):
     matrices = fragments.reshape(4, 8, 8)
     assert (moved.reshape(4, 8, 8) == (matrices.transpose(0, 2, 1) if transposed else matrices)).all()
     assert (back == held).all()
+
+
+@pytest.mark.parametrize("written", ["%l", "%t"])
+def test_two_warps_may_store_the_same_matrix(written):
+    """As Triton's warps do where there are more of them than of its matrices; another one is a race."""
+    body = f"""mov.u32 %s, matrices; and.b32 %l, %t, 31; and.b32 %o, %t, 7; shl.b32 %o, %o, 4; add.s32 %s, %s, %o;
+    stmatrix.sync.aligned.m8n8.x1.shared.b16 [%s], {{{written}}};"""
+    if written == "%l":
+        run(body, threads=64, declarations=".shared .align 16 .b8 matrices[128];")
+        return
+    with pytest.raises(SimulationError, match="nothing orders them: a race"):
+        run(body, threads=64, declarations=".shared .align 16 .b8 matrices[128];")

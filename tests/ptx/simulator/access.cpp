@@ -89,6 +89,13 @@ void note_written(Warp& warp, int lane, const Located& place, int bytes) {
   if (place.space != Space::kGlobal) own_memory(warp, lane, place.space).note_written(place.offset, bytes);
 }
 
+void write(Warp& warp, int lane, const Located& place, const uint8_t* values, int bytes, bool is_strong) {
+  const bool is_same = std::memcmp(place.bytes, values, bytes) == 0;
+  check_order(warp, lane, place, bytes, is_same ? Touch::kWriteSame : Touch::kWrite, is_strong);
+  std::memcpy(place.bytes, values, bytes);
+  note_written(warp, lane, place, bytes);
+}
+
 uint64_t load_value(const uint8_t* bytes, int count, bool is_signed) {
   uint64_t value = 0;
   switch (count) {
@@ -148,18 +155,11 @@ void store(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint64_t* base = warp.source(i, 0);
   each_lane(lanes, [&](int lane) {
     const Located place = locate(warp, i, lane, base[lane] + i.offset, access.total());
-    bool is_same = true;
+    uint8_t values[8 * sizeof(uint64_t)];
     for (int k = 0; k < access.count; ++k) {
-      const uint64_t unused = 64 - 8 * access.bytes, value = warp.source(i, 1 + k)[lane] << unused >> unused;
-      is_same = is_same && load_value(place.bytes + k * access.bytes, access.bytes, false) == value;
+      std::memcpy(values + k * access.bytes, &warp.source(i, 1 + k)[lane], access.bytes);
     }
-    const Touch touch = is_same ? Touch::kWriteSame : Touch::kWrite;
-    check_order(warp, lane, place, access.total(), touch, access.is_strong);
-    for (int k = 0; k < access.count; ++k) {
-      const uint64_t value = warp.source(i, 1 + k)[lane];
-      std::memcpy(place.bytes + k * access.bytes, &value, access.bytes);
-    }
-    note_written(warp, lane, place, access.total());
+    write(warp, lane, place, values, access.total(), access.is_strong);
   });
 }
 

@@ -23,6 +23,8 @@ Located locate(Warp& warp, const Instruction& i, int lane, uint64_t address, int
 void check_order(Warp& warp, int lane, const Located& place, int bytes, Touch touch, bool is_strong);
 // Fails where nobody wrote what is read.
 void check_written(Warp& warp, int lane, const Located& place, int bytes);
+// Checks a store's order, and does it.
+void write(Warp& warp, int lane, const Located& place, const uint8_t* values, int bytes, bool is_strong);
 void note_written(Warp& warp, int lane, const Located& place, int bytes);
 uint64_t load_value(const uint8_t* bytes, int count, bool is_signed);
 

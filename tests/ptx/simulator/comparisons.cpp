@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "arithmetic.h"
+#include "halves.h"
 #include "lanes.h"
 
 namespace ptx {
@@ -12,7 +13,7 @@ template <class Function, bool unordered>
 struct Compare {
   template <class T>
   bool operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (!std::is_integral_v<T>) {
       if (std::isnan(a) || std::isnan(b)) return unordered;
     }
     return Function()(a, b);
@@ -71,9 +72,22 @@ void compare(Warp& warp, const Instruction& i, uint32_t lanes) {
   write_joined(warp, i, lanes, outcomes);
 }
 
+// Two values side by side in a register, an outcome for each.
+template <class T, class Comparison>
+void compare_pairs(Warp& warp, const Instruction& i, uint32_t lanes) {
+  const uint64_t *a = warp.source(i, 0), *b = warp.source(i, 1);
+  for (int k = 0; k < i.result_count; ++k) {
+    uint64_t* result = warp.result(i, k);
+    each_lane(lanes, [=](int lane) {
+      result[lane] = Comparison()(value_of<T>(a[lane] >> 16 * k), value_of<T>(b[lane] >> 16 * k));
+    });
+  }
+}
+
 template <class T, class Comparison>
 void add_comparison(Table& table, const std::string& name, const std::string& type) {
   table["setp." + name + "." + type] = compare<T, Comparison>;
+  if constexpr (std::is_class_v<T>) table["setp." + name + "." + type + "x2"] = compare_pairs<T, Comparison>;
 }
 
 template <class T, bool unordered>
@@ -115,6 +129,8 @@ void add_comparisons(Table& table) {
   add_equality<uint64_t>(table, "b64");
   add_float<float>(table, "f32");
   add_float<double>(table, "f64");
+  add_float<Half>(table, "f16");
+  add_float<BrainFloat>(table, "bf16");
 }
 
 }  // namespace ptx

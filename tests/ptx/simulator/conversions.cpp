@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "arithmetic.h"
+#include "halves.h"
 #include "lanes.h"
 #include "memory.h"
 
@@ -74,29 +75,6 @@ void convert_narrow(Warp& warp, const Instruction& i, uint32_t lanes) {
             [=](int lane) { result[lane] = bits_of(static_cast<int32_t>(static_cast<To>(value_of<From>(a[lane])))); });
 }
 
-struct OfHalf {
-  static double value(uint16_t bits) {
-    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    double magnitude = std::ldexp(fraction, -24);
-    if (exponent == 31) {
-      magnitude = fraction != 0 ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
-    } else if (exponent > 0) {
-      magnitude = std::ldexp(1024 + fraction, exponent - 25);
-    }
-    return std::copysign(magnitude, bits & 0x8000 ? -1.0 : 1.0);
-  }
-};
-struct OfBrainFloat {
-  static double value(uint16_t bits) { return value_of<float>(uint64_t{bits} << 16); }
-};
-template <class To, class Format>
-void widen(Warp& warp, const Instruction& i, uint32_t lanes) {
-  uint64_t* result = warp.result(i, 0);
-  const uint64_t* a = warp.source(i, 0);
-  each_lane(lanes,
-            [=](int lane) { result[lane] = bits_of(static_cast<To>(Format::value(static_cast<uint16_t>(a[lane])))); });
-}
-
 template <class To, class From>
 void add_integer_pair(Table& table, const std::string& to, const std::string& from) {
   table["cvt." + to + "." + from] =
@@ -156,10 +134,10 @@ void add_conversions(Table& table) {
   add_rounding<double>(table, "f64");
   table["cvt.f64.f32"] = convert<double, float>;
   table["cvt.rn.f32.f64"] = convert<float, double>;
-  table["cvt.f32.f16"] = widen<float, OfHalf>;
-  table["cvt.f64.f16"] = widen<double, OfHalf>;
-  table["cvt.f32.bf16"] = widen<float, OfBrainFloat>;
-  table["cvt.f64.bf16"] = widen<double, OfBrainFloat>;
+  table["cvt.f32.f16"] = convert<float, Half>;
+  table["cvt.f64.f16"] = convert<double, Half>;
+  table["cvt.f32.bf16"] = convert<float, BrainFloat>;
+  table["cvt.f64.bf16"] = convert<double, BrainFloat>;
   // Generic addresses: those of global memory are the host's.
   table["cvta.to.global.u64"] = table["cvta.global.u64"] = move_window<0, 1>;
   table["cvta.shared.u64"] = move_window<kSharedWindow, 1>;

@@ -128,13 +128,13 @@ void load_matrices(Warp& warp, const Instruction& i, uint32_t lanes) {
 
 void store_matrices(Warp& warp, const Instruction& i, uint32_t lanes) {
   each_matrix_row(warp, i, lanes, [&](int matrix, int row, int lane, const Located& place) {
-    check_order(warp, lane, place, 16, Touch::kWrite, false);
+    uint8_t values[16];
     for (int column = 0; column < 8; ++column) {
       const auto [of, bit] = holder(i, row, column);
       const auto value = static_cast<uint16_t>(warp.source(i, 1 + matrix)[of] >> bit);
-      std::memcpy(place.bytes + 2 * column, &value, 2);
+      std::memcpy(values + 2 * column, &value, 2);
     }
-    note_written(warp, lane, place, 16);
+    write(warp, lane, place, values, 16, false);
   });
 }
 

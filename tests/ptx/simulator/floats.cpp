@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "arithmetic.h"
+#include "halves.h"
 #include "lanes.h"
 
 namespace ptx {
@@ -43,6 +44,12 @@ struct Absolute {
   template <class T>
   T operator()(T a) const {
     return std::fabs(a);
+  }
+};
+struct AbsoluteHalf {
+  template <class T>
+  T operator()(T a) const {
+    return {static_cast<uint16_t>(a.bits & 0x7fff)};
   }
 };
 // The sign of a, the magnitude of b.
@@ -124,11 +131,20 @@ void add_type(Table& table, const std::string& type) {
   table["copysign." + type] = binary<T, CopySign>;
 }
 
+template <class T>
+void add_half(Table& table, const std::string& type) {
+  table["min." + type] = binary<T, Minimum>;
+  table["max." + type] = binary<T, Maximum>;
+  table["abs." + type] = unary<T, AbsoluteHalf>;
+}
+
 }  // namespace
 
 void add_floats(Table& table) {
   add_type<float>(table, "f32");
   add_type<double>(table, "f64");
+  add_half<Half>(table, "f16");
+  add_half<BrainFloat>(table, "bf16");
   table["min.NaN.f32"] = binary<float, KeepNaN<Minimum>>;
   table["max.NaN.f32"] = binary<float, KeepNaN<Maximum>>;
   table["abs.ftz.f32"] = unary<float, Flushed<Absolute>>;
