@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import struct
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -24,11 +25,14 @@ SCRATCH = bytes(16)  # pointers that Triton adds behind the arguments; no kernel
 class Compiler:
     """A Triton driver without a device: a kernel that is warmed up under it is compiled for the target."""
 
+    def __init__(self, target: GPUTarget):
+        self.target = target
+
     def get_current_target(self) -> GPUTarget:
-        return TARGET
+        return self.target
 
     def get_current_device(self) -> str:
-        return str(TARGET)
+        return str(self.target)
 
     def get_current_stream(self, device: object) -> int:
         return 0
@@ -37,7 +41,7 @@ class Compiler:
 @functools.cache
 def install() -> None:
     """Compiles as far as PTX, into a cache of its own, and launches on the simulator."""
-    driver._active = Compiler()
+    driver._active = Compiler(TARGET)
     triton.knobs.cache.dir = str(OUTPUT / "triton")
     add_stages = CUDABackend.add_stages
 
@@ -46,10 +50,15 @@ def install() -> None:
         stages["cubin"] = lambda source, metadata: b""
 
     CUDABackend.add_stages = add_stages_up_to_ptx
-    for module in pkgutil.iter_modules(yolox_ops.triton.__path__):
-        loaded = importlib.import_module(f"yolox_ops.triton.{module.name}")
-        if hasattr(loaded, "launch") and module.name != "launch":
-            loaded.launch = launch
+    for module in launching_modules():
+        module.launch = launch
+
+
+def launching_modules() -> list[ModuleType]:
+    """Those of yolox_ops.triton that launch kernels, by the name `launch`."""
+    names = [module.name for module in pkgutil.iter_modules(yolox_ops.triton.__path__) if module.name != "launch"]
+    modules = [importlib.import_module(f"yolox_ops.triton.{name}") for name in names]
+    return [module for module in modules if hasattr(module, "launch")]
 
 
 def launch(kernel, programs: int, *args: object, **constants: object) -> None:

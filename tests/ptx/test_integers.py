@@ -3,8 +3,10 @@
 import itertools
 import struct
 
+import numpy
 import pytest
 
+from tests.ptx.small_kernels import run, store
 from tests.ptx.values import INTEGERS, check, edges, pairs, width, wrap
 
 each_integer = pytest.mark.parametrize("kind", INTEGERS)
@@ -68,6 +70,18 @@ def test_logic_of_predicates(name):
     functions = {"and": lambda a, b: a & b, "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b}
     check(f"{name}.pred", "pred", ["pred"] * 2, functions[name], *pairs([0, 1]))
     check("not.pred", "pred", ["pred"], lambda a: 1 - a, [0, 1])
+
+
+@pytest.mark.parametrize("true", [1, -1])
+def test_constant_predicates(true):
+    """True is any number but 0."""
+    found = [numpy.full(32, 7, "u4") for _ in range(5)]
+    body = f"""mov.pred %p, {true}; mov.pred %q, 0; not.pred %n, %p; or.pred %r, %n, %q;
+    and.pred %s, %p, {true}; xor.pred %u, %p, {true}; or.pred %w, %q, {true};"""
+    for k, name in enumerate(["%p", "%r", "%s", "%u", "%w"]):
+        body += f"mov.u32 %x, 0; @{name} mov.u32 %x, 1;" + store(k, "u32", "%x")
+    run(body, *found)
+    assert [set(values.tolist()) for values in found] == [{1}, {0}, {1}, {0}, {1}]
 
 
 @pytest.mark.parametrize("kind", ["b16", "b32", "b64", "s16", "s32", "s64"])

@@ -142,6 +142,10 @@ void add_type(Table& table, const std::string& type) {
   table["shr." + type] = shift<T, ShiftRight>;
 }
 
+struct ExactlyOne {
+  bool operator()(uint64_t a, uint64_t b) const { return (a != 0) != (b != 0); }
+};
+
 }  // namespace
 
 void add_bits(Table& table) {
@@ -173,10 +177,10 @@ void add_bits(Table& table) {
   table["bfi.b64"] = insert_field<uint64_t>;
   table["prmt.b32"] = ternary<uint32_t, Permute>;
   table["lop3.b32"] = logic_of_3;
-  table["and.pred"] = binary<bool, std::logical_and<>>;
-  table["or.pred"] = binary<bool, std::logical_or<>>;
-  table["xor.pred"] = binary<bool, std::not_equal_to<>>;
-  table["not.pred"] = unary<bool, std::logical_not<>>;
+  table["and.pred"] = binary<uint64_t, std::logical_and<>>;
+  table["or.pred"] = binary<uint64_t, std::logical_or<>>;
+  table["xor.pred"] = binary<uint64_t, ExactlyOne>;
+  table["not.pred"] = unary<uint64_t, std::logical_not<>>;
 }
 
 }  // namespace ptx

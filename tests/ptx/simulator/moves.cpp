@@ -9,6 +9,11 @@ struct Same {
   T operator()(T a) const { return a; }
 };
 
+// A constant that is true may be written as 1 or as -1.
+struct IsTrue {
+  bool operator()(uint64_t a) const { return a != 0; }
+};
+
 template <class T>
 void select(Warp& warp, const Instruction& i, uint32_t lanes) {
   uint64_t* result = warp.result(i, 0);
@@ -30,7 +35,7 @@ void add_moves(Table& table) {
   add_width<uint16_t>(table, "16");
   add_width<uint32_t>(table, "32");
   add_width<uint64_t>(table, "64");
-  table["mov.pred"] = unary<uint8_t, Same<uint8_t>>;
+  table["mov.pred"] = unary<uint64_t, IsTrue>;
   table["mov.f32"] = table["mov.b32"];
   table["mov.f64"] = table["mov.b64"];
   table["selp.f32"] = table["selp.b32"];
