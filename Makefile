@@ -26,7 +26,7 @@ UNDER_SANITIZERS = LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell 
 
 SEEDS ?= 2
 
-.PHONY: demo build peers test emulated ptx lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
+.PHONY: demo build peers test simulator ptx lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
   fuzz-sanitized races load largest faults outside cpus $(CPUS) lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
@@ -54,24 +54,24 @@ build/peers/yolox-0.3.0/setup.py: .venv/ready
 # The tests' processes share the cores: a thread that waits must not spin, as OpenMP's do unless told.
 test sanitize: export OMP_WAIT_POLICY = passive
 
-# Everything but Triton's kernels; then those, which the interpreter runs in a process of their own.
-test: build emulated peers
+# Everything on the CPU; then the ops' tests on Triton's kernels as they are compiled for a GPU, by the simulator of
+# tests/ptx. They take minutes to compile, and lie in build/ptx from then on.
+test: build simulator peers
 	$(BIN)/python -m pytest $(PYTEST)
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(PYTEST) -k triton -m "not heavy"
+	YOLOX_OPS_SERVERS=triton-ptx $(BIN)/python -m pytest $(PYTEST) -m "not heavy" -k triton-ptx tests/ops
 
-# The CUDA kernels, compiled for the CPU: how they are tested where there is no GPU.
-emulated: .venv/ready
-	$(BIN)/python tests/emulator/build.py build/emulated
-
-# The kernels as they are compiled for a GPU, nvcc's PTX and Triton's, on the simulator of tests/ptx: its own tests, then
-# what devices promise; of nvcc's the ops' own tests too. A seed draws the order of blocks and warps. Triton's kernels take
-# a minute and a half to compile, and lie in build/ptx from then on.
-ptx: export OMP_WAIT_POLICY = passive
-ptx: build
+# What executes compiled kernels on a CPU, and, where nvcc is found, the CUDA kernels for it.
+simulator: .venv/ready
 	$(BIN)/python tests/ptx/build.py
-	YOLOX_OPS_PTX=1 $(BIN)/python -m pytest $(PYTEST) tests/ptx $(DEVICE_TESTS)
+
+# The simulator's own tests; what devices promise, on nvcc's kernels and on Triton's; the ops' tests on nvcc's. A seed
+# draws the order of blocks and warps.
+ptx: export OMP_WAIT_POLICY = passive
+ptx: build simulator
+	YOLOX_OPS_SERVERS="nvcc-ptx triton-ptx" $(BIN)/python -m pytest $(PYTEST) tests/ptx $(DEVICE_TESTS)
 	for seed in $(SEEDS); do \
-	  YOLOX_OPS_PTX=$$seed $(BIN)/python -m pytest $(PYTEST) -m "not heavy" -k nvcc tests/ops || exit; done
+	  YOLOX_OPS_SERVERS=nvcc-ptx YOLOX_OPS_PTX_SEED=$$seed \
+	    $(BIN)/python -m pytest $(PYTEST) -m "not heavy" -k nvcc-ptx tests/ops || exit; done
 
 lint: .venv/ready
 	$(BIN)/ruff check
@@ -113,9 +113,8 @@ gpu:
 audit: build
 	$(BIN)/torch-abi-audit --check torch yolox_ops/_C*.so
 
-# The tests of C++ and of the emulated CUDA kernels once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The tests of C++ once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: sanitized
-	$(SANITIZED) $(BIN)/python tests/emulator/build.py build/sanitized
 	$(UNDER_SANITIZERS) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests/support tests/programs" $(PYTEST) \
 	  -m "not heavy and not plain"
 
@@ -174,7 +173,7 @@ $(CPUS): build peers
 lowest: export OMP_WAIT_POLICY = passive
 lowest: .venv-lowest/ready
 	CUDA_HOME= $(LOWEST)/pip install -q --no-build-isolation --no-deps -e .
-	$(LOWEST)/python -m pytest $(PYTEST) -o filterwarnings=default -m "not heavy" -k "not emulated and not megvii" \
+	$(LOWEST)/python -m pytest $(PYTEST) -o filterwarnings=default -m "not heavy" -k "not megvii" \
 	  $(filter-out %_megvii.py,$(wildcard $(LOWEST_TESTS:%=%.py)))
 
 .venv-lowest/ready: requirements/lowest.txt

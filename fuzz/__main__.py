@@ -16,6 +16,7 @@ from fuzz.workers import Finding, Plan, Report, fuzz
 # A run that means to test one build must not find another.
 assert os.environ.get("YOLOX_OPS_UNDER_TEST", "") in yolox_ops.__file__, yolox_ops.__file__
 
+DEVICES = ("nvcc-ptx", "triton-ptx")
 SHOWN = 20  # findings that are printed whole
 
 
@@ -28,7 +29,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--share", type=float, default=0.1, help="of answers that are compared with other ways to them")
     parser.add_argument("--huge", action="store_true", help="also tensors too large for memory, which is limited")
-    parser.add_argument("--emulated", action="store_true", help="the CUDA kernels, compiled for the CPU")
+    parser.add_argument("--server", choices=DEVICES, help="a GPU's kernels, on the simulator (make simulator)")
     return parser.parse_args()
 
 
@@ -53,19 +54,20 @@ def main() -> int:
     options = parse()
     names = chosen(options.op)
     serving = nullcontext()
-    if options.emulated:
-        from tests.support.impls import ServedBy, emulated_kernel
+    on_device = options.server is not None
+    if on_device:
+        from tests.support.impls import SERVERS, ServedBy
 
         names = [name for name in names if not OPS[name].on_arrays]
-        emulated_kernel("simota")  # loads the library before there are workers
-        serving = ServedBy(emulated_kernel)
-    repeat = " ".join(["--emulated"] * options.emulated + ["--huge"] * options.huge)
+        SERVERS[options.server]("simota")  # loads the library before there are workers
+        serving = ServedBy(SERVERS[options.server])
+    repeat = " ".join([f"--server {options.server}"] * on_device + ["--huge"] * options.huge)
     with serving:
         if options.call is not None:
             for name in names:
                 number, call = next(calls(name, options.seed, options.call, options.huge))
                 print(call, flush=True)
-                print(check(call, Random(number), options.emulated, options.share).name.lower())
+                print(check(call, Random(number), on_device, options.share).name.lower())
             return 0
         shown = 0
 
@@ -80,7 +82,7 @@ def main() -> int:
             if shown <= SHOWN:
                 print(finding.what, flush=True)
 
-        plan = Plan(names, options.seed, options.minutes * 60, options.emulated, options.huge, options.share)
+        plan = Plan(names, options.seed, options.minutes * 60, on_device, options.huge, options.share)
         print(f"{yolox_ops.__file__}, torch {torch.__version__}, {options.workers} workers", flush=True)
         report = fuzz(plan, options.workers, tell)
     print(table(report))

@@ -10,7 +10,7 @@ import yolox_ops
 # A run that means to test one build must not find another.
 assert os.environ.get("YOLOX_OPS_UNDER_TEST", "") in str(Path(yolox_ops.__file__).parent), yolox_ops.__file__
 
-collect_ignore = [] if SIMULATED else ["ptx"]  # they need what `make ptx` builds
+collect_ignore = [] if SIMULATED else ["ptx"]  # they need the simulator, which `make simulator` builds
 # Sanitizers see nothing new in these files: their native code, if any, is what the ops' own tests run.
 if "YOLOX_OPS_UNDER_TEST" in os.environ:
     collect_ignore += ["explanation", "integrations", "trainer", "yolox"]
@@ -21,8 +21,12 @@ if "YOLOX_OPS_UNDER_TEST" in os.environ:
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
-def pytest_collection_modifyitems(items):
-    """Tests that take gigabytes go to one worker, one after the other (--dist loadgroup)."""
+def pytest_collection_modifyitems(config, items):
+    """Tests of devices are deselected where there is none. Those that take gigabytes go to one worker, one after the
+    other (--dist loadgroup)."""
+    without_device = [item for item in items if "NOTSET" in item.nodeid]  # pytest's name for no parameters
+    config.hook.pytest_deselected(items=without_device)
+    items[:] = [item for item in items if item not in without_device]
     for item in items:
         if item.get_closest_marker("heavy"):
             item.add_marker(pytest.mark.xdist_group("heavy"))
@@ -37,7 +41,7 @@ def seeded_and_poisoned():
         from tests.ptx.tensors import simulator
 
         torch.utils.deterministic.fill_uninitialized_memory = False  # it has poison of its own, and knows a read of it
-        simulator().set_seed(int(os.environ["YOLOX_OPS_PTX"]))
+        simulator().set_seed(int(os.environ.get("YOLOX_OPS_PTX_SEED", "1")))
     yield
     torch.use_deterministic_algorithms(False)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from impls import INTERPRETED, check_compiles, check_registration, device_kernels, implementations
+from impls import COMPILING, check_compiles, check_registration, device_kernels, implementations
 from loss_inputs import value_and_gradient, with_head
 from scenes import random_scene
 
@@ -59,7 +59,7 @@ def test_dynamic_k_match(run, dtype):
     same(run(COST, OVERLAP, SCENE.num_gts.to(dtype)), yolox_ops.simota(*SCENE))
 
 
-@pytest.mark.parametrize("dtype", UNSIGNED[2:] if INTERPRETED else UNSIGNED, ids=str)
+@pytest.mark.parametrize("dtype", UNSIGNED[2:] if COMPILING else UNSIGNED, ids=str)
 @pytest.mark.parametrize("run", implementations("ota"))
 def test_ota(run, dtype):
     same(run_ota(run, typed(dtype)), run_ota(run, SCENE))
@@ -147,7 +147,7 @@ def absent(huge):
     return scene, clamped
 
 
-@pytest.mark.parametrize("huge", [HUGE] if INTERPRETED else [2**63, HUGE])
+@pytest.mark.parametrize("huge", [HUGE] if COMPILING else [2**63, HUGE])
 @pytest.mark.parametrize("kernel", device_kernels())
 def test_devices_clamp_it(kernel, huge):
     scene, clamped = absent(huge)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from boxes import ODD_BOXES, random_boxes
-from impls import INTERPRETED, SLOW, by_cpp, check_equals_cpp, device_kernels
+from impls import SLOW, by_cpp, check_equals_cpp, device_kernels
 from scenes import random_scene
 from selection import sample
 from torch.testing import assert_close
@@ -76,7 +76,7 @@ def test_matches_have_the_bits_of_cpp(kernel, rule, k):
 @pytest.mark.parametrize("method", ["hard", "linear", "gaussian"])
 def test_selections_are_those_of_cpp(kernel, method):
     """A box that several lower is multiplied in another order on a GPU, so its last bits may differ."""
-    boxes, scores, labels = sample(2, 60 if INTERPRETED else 100 if SLOW else 400, kinds=8, extent=300)
+    boxes, scores, labels = sample(2, 100 if SLOW else 400, kinds=8, extent=300)
     for groups in (labels, None):
         args = boxes, scores, groups, method, 0.5, 0.3, 1e-3, 50, "xyxy"
         (indices, decayed, counts), expected = kernel("soft_nms")(*args), by_cpp("soft_nms", *args)
@@ -84,7 +84,6 @@ def test_selections_are_those_of_cpp(kernel, method):
         assert_close(decayed, expected[1], rtol=1e-6, atol=0)
 
 
-@pytest.mark.skipif(INTERPRETED, reason="tests/ops/test_triton.py has Triton's general paths")
 @each_device
 @pytest.mark.parametrize("topk", [3, 60])
 def test_more_candidates_than_shared_memory_holds(kernel, topk):
@@ -182,7 +181,7 @@ def test_without_classes_everything_is_background(kernel):
 @each_device
 def test_rounds_of_selection_equal_one_selection_at_a_time(kernel):
     """Chains of boxes, in which a selection decides who leads next far away; against C++, which goes one by one."""
-    n = 150 if INTERPRETED else 1100 if SLOW else 1500  # CUDA puts more than 1024 boxes in spatial order first
+    n = 1100 if SLOW else 1500  # CUDA puts more than 1024 boxes in spatial order first
     chain = torch.arange(n)[:, None] * torch.tensor([3.0, 0, 3, 0]) + torch.tensor([0.0, 0, 10, 10])
     rising, falling = torch.linspace(0.2, 0.9, n), torch.linspace(0.9, 0.2, n)
     for scores in (rising, falling, torch.rand(n)):

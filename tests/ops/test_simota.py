@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from impls import INTERPRETED, SLOW, implementations
+from impls import SLOW, implementations
 from matching import RULES, check_against_reference, one_gt
 from scenes import random_scene
 from torch.testing import assert_close
@@ -21,8 +21,7 @@ each_implementation = pytest.mark.parametrize("run", implementations("simota"))
 def test_equals_reference(run, rule, objectness):
     used = positives = 0
     for seed in range(1 if SLOW else 3):
-        counts, size = ([0, 1, 5], 64) if INTERPRETED else ([0, 1, 5, 12, 3], 96)
-        scene = random_scene(counts, size=size, seed=seed, objectness=objectness)
+        scene = random_scene([0, 1, 5, 12, 3], size=96, seed=seed, objectness=objectness)
         result = run(*scene, **rule)
         assert result.matched_gt.dtype == torch.int64 and result.matched_iou.dtype == torch.float32
         assert torch.equal(result.fg_mask, result.matched_gt >= 0)
@@ -209,7 +208,7 @@ def test_anchors_may_almost_be_a_grid(run, axis):
 @each_implementation
 @pytest.mark.parametrize("rule", RULES[:2])
 def test_thousands_of_gts(run, rule, request):
-    """2000 on 33,600 anchors; where a kernel is emulated, more than a block has threads, on 8400."""
+    """2000 on 33,600 anchors; where a kernel is simulated, more than a block has threads, on 8400."""
     gts, size = (1100, 640) if request.node.get_closest_marker("served_by") else (2000, 1280)
     scene = random_scene([gts], classes=80, size=size, seed=29)
     result = run(*scene, **rule)

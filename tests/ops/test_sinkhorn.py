@@ -215,7 +215,7 @@ def test_no_gradient(run):
 @pytest.mark.heavy
 @each_implementation
 def test_largest_problem(run, request):
-    """501 x 33600, the background of which takes what is left; fewer rows where a kernel is emulated or interpreted."""
+    """501 x 33600, the background of which takes what is left; fewer rows where a kernel is simulated."""
     M, N = 21 if request.node.get_closest_marker("served_by") else 501, 33600
     cost = torch.rand(1, M, N) * 5
     cost[:, :-1] += 1e6 * (torch.rand(1, M - 1, N) > 0.002)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from boxes import ODD_BOXES, random_boxes
-from impls import DTYPES, INTERPRETED, SLOW, implementations, strided
+from impls import COMPILING, DTYPES, SLOW, implementations, strided
 from selection import check_run, sample
 
 from python_ref.soft_nms import soft_nms as reference
@@ -67,9 +67,7 @@ def test_dtypes(run, dtype):
 
 
 @each_implementation
-@pytest.mark.parametrize(
-    "dtype", [torch.int64, torch.uint8] + [torch.int32, torch.int16, torch.int8] * (not INTERPRETED)
-)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8] + [torch.int32, torch.int16, torch.int8] * (not COMPILING))
 def test_labels(run, dtype):
     info, n = torch.iinfo(dtype), 200
     values = torch.tensor([info.min, info.min + 1, 0, 1, 100, info.max - 1, info.max], dtype=dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from boxes import random_boxes
-from impls import INTERPRETED, SLOW, check_compiles, implementations
+from impls import COMPILING, SLOW, check_compiles, implementations
 from selection import check_run, sample
 
 from yolox_ops import batched_soft_nms, soft_nms
@@ -14,7 +14,7 @@ from yolox_ops import batched_soft_nms, soft_nms
 METHODS = ["hard", "linear", "gaussian", "mean_gaussian"]
 each_implementation = pytest.mark.parametrize("run", implementations("soft_nms"))
 each_method = pytest.mark.parametrize("method", METHODS)
-DTYPES = [torch.float32] if INTERPRETED else [torch.float32, torch.float64]
+DTYPES = [torch.float32] if COMPILING else [torch.float32, torch.float64]
 # The first two overlap by half, the third touches none.
 HALVES = torch.tensor([[0, 0, 2, 2], [0, 0, 2, 1], [2, 0, 4, 2.0]])
 THREE = torch.tensor([0.9, 0.8, 0.7])
@@ -42,7 +42,7 @@ def test_inclusive_acts_at_the_threshold(run, method, second, dtype):
 
 @each_implementation
 @each_method
-@pytest.mark.parametrize("threshold", [0.5, 0.3, 0, 1e-46, 1e39] + [1 / 3, 1, 5e-324, math.inf] * (not INTERPRETED))
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0, 1e-46, 1e39] + [1 / 3, 1, 5e-324, math.inf] * (not COMPILING))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inclusive_equals_the_reference(run, method, threshold, dtype):
     boxes = grid_boxes(30 if SLOW else 80).to(dtype)

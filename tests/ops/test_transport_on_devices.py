@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from impls import INTERPRETED, by_cpp, device_kernels
+from impls import by_cpp, device_kernels
 from scenes import random_scene
 from torch.testing import assert_close
 
@@ -22,8 +22,8 @@ WIDE = (100.0, 60, *OTA[2:])  # regions are the whole boxes
 @each_device
 @pytest.mark.parametrize(("dtype", "N"), [(torch.float32, 300), (torch.float64, 165)])
 def test_plans_are_those_of_cpp(kernel, dtype, N):
-    """More images, rows and columns than the emulator's grid has; images that end one after another."""
-    B, M, N = (2, 7, 70) if INTERPRETED else (6, 9, N)
+    """More images, rows and columns than a block has; images that end one after another."""
+    B, M = 6, 9
     cost = torch.rand(B, M, N) * torch.linspace(0.3, 9, B)[:, None, None]
     cost[:, 1::3] += 1e6 * (torch.rand(B, len(range(1, M, 3)), N) < 0.7)
     cost[:, 2, ::3], cost[0, 3], cost[1, :, 5] = math.inf, math.nan, -math.inf
@@ -69,7 +69,7 @@ def test_gts_between_the_anchors(kernel):
 def test_gts_of_many_pairs(kernel):
     """All anchors of a box lie in its region: more than a list holds, in more rows than are kept, and in one more than
     shared memory has overlaps for."""
-    size, gts = (96, 6) if INTERPRETED else (256, 22)
+    size, gts = 256, 22
     scene = random_scene([gts, 4, 1], size=size, seed=1, pad=0)
     scene.gt_boxes[0, 1::2, 2:] = size * 0.6
     scene.gt_boxes[0, 1::2, :2] = size / 2 + torch.randn(gts // 2, 2) * 8
@@ -80,7 +80,6 @@ def test_gts_of_many_pairs(kernel):
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(INTERPRETED, reason="the interpreter would take a minute")
 @each_device
 def test_more_gts_than_threads(kernel):
     """600 of them, some without an anchor, on 1344."""

@@ -5,19 +5,20 @@ import math
 
 import pytest
 import torch
-from impls import INTERPRETED, by_cpp, check_equals_cpp, triton_launcher
+from impls import by_cpp, check_equals_cpp, device_kernels
 from matching import one_gt
 from scenes import random_scene
 from selection import sample
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are interpreted in a process of their own")
+each_triton = pytest.mark.parametrize("kernel", device_kernels("triton"))
 METHODS = ["hard", "linear", "gaussian", "mean_gaussian"]
 CENTER = (1.5, "center", 1e6, 1.0, 3.0, 1e-8)
 BOX_OR_CENTER = (2.5, "box_or_center", 1e5, 0.3, 1.7, 1e-7)
 
 
+@each_triton
 @pytest.mark.parametrize("op", ["simota", "dynamic_k_match"])
-def test_more_anchors_than_a_block(op, monkeypatch):
+def test_more_anchors_than_a_block(kernel, op, monkeypatch):
     scene = random_scene([6, 2], size=64)
     cost, iou = by_cpp("simota_cost", *scene, *BOX_OR_CENTER)
     iou[:, 3] = 0.0
@@ -26,10 +27,11 @@ def test_more_anchors_than_a_block(op, monkeypatch):
     monkeypatch.setattr(importlib.import_module(f"yolox_ops.triton.{op}"), "BLOCK", 16)
     assert (cost[:, 0].isfinite().sum(-1) > 32).all()
     args = (*scene, *BOX_OR_CENTER, 7, "nearest") if op == "simota" else (cost, iou, scene.num_gts, 7, "nearest")
-    check_equals_cpp(triton_launcher, op, *args)
+    check_equals_cpp(kernel, op, *args)
 
 
-def test_the_order_of_candidates_does_not_matter(monkeypatch):
+@each_triton
+def test_the_order_of_candidates_does_not_matter(kernel, monkeypatch):
     # On a GPU the programs that find them append in any order.
     module = importlib.import_module("yolox_ops.triton.simota")
     find = module.launch_candidates
@@ -42,15 +44,16 @@ def test_the_order_of_candidates_does_not_matter(monkeypatch):
 
     monkeypatch.setattr(module, "launch_candidates", find_backwards)
     monkeypatch.setattr(module, "BLOCK", 8)
-    check_equals_cpp(triton_launcher, "simota", *random_scene([5, 3], size=64), *CENTER, 10, "down")
+    check_equals_cpp(kernel, "simota", *random_scene([5, 3], size=64), *CENTER, 10, "down")
     ties = one_gt([36.0, 36.0, 40.0, 40.0])
     assert by_cpp("simota_cost", *ties, *CENTER)[0].isfinite().sum() > 16
-    check_equals_cpp(triton_launcher, "simota", *ties, *CENTER, 10, "down")
+    check_equals_cpp(kernel, "simota", *ties, *CENTER, 10, "down")
 
 
+@each_triton
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threshold", [1e-3, -3.0])
-def test_labels_of_any_number_of_boxes(method, threshold, monkeypatch):
+def test_labels_of_any_number_of_boxes(kernel, method, threshold, monkeypatch):
     """Labels of up to 16 boxes, of more, and of more than 32, which take several steps."""
     launcher = importlib.import_module("yolox_ops.triton.soft_nms")
     monkeypatch.setattr(launcher, "SMALL", 16)
@@ -59,12 +62,13 @@ def test_labels_of_any_number_of_boxes(method, threshold, monkeypatch):
     labels = labels.clamp(max=3) * (torch.rand(1, 90) < 0.8)
     boxes, scores = boxes + torch.rand(1, 90, 4), scores if threshold > 0 else scores - 0.5
     for groups in (labels, None):
-        check_equals_cpp(triton_launcher, "soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
+        check_equals_cpp(kernel, "soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
 
 
+@each_triton
 @pytest.mark.parametrize("small", [0, 4096])
 @pytest.mark.parametrize("tolerance", [0.0, 0.05, 1e3])
-def test_a_transport_of_several_programs(tolerance, small, monkeypatch):
+def test_a_transport_of_several_programs(kernel, tolerance, small, monkeypatch):
     """Two launches an iteration, with more rows and columns than a program takes or looks at in one step; and one."""
     module = importlib.import_module("yolox_ops.triton.sinkhorn")
     sizes = {"SMALL": small, "ROWS_SET": 4, "COLUMNS_SEEN": 16, "COLUMNS_SET": 16, "ROWS_SEEN": 2}
@@ -75,15 +79,16 @@ def test_a_transport_of_several_programs(tolerance, small, monkeypatch):
     supply, demand = torch.rand(3, 5) * 4, torch.rand(3, 41)
     demand *= supply.sum(1, keepdim=True) / demand.sum(1, keepdim=True)
     args = (cost, supply, demand, 0.1, 12, tolerance)
-    plan = triton_launcher("sinkhorn")(*args)
+    plan = kernel("sinkhorn")(*args)
     torch.testing.assert_close(plan, by_cpp("sinkhorn", *args), rtol=1e-5, atol=1e-7)
     never = by_cpp("sinkhorn", *args[:5], 0.0)
     assert torch.allclose(plan[0], never[0], rtol=1e-4) == (not tolerance)  # this one stops
     assert torch.allclose(plan[1], never[1], rtol=1e-5) == (tolerance < 1)  # and this one does not, but for 1000
 
 
+@each_triton
 @pytest.mark.parametrize("capacity", [0, 12, 40, 10**6])
-def test_rows_whose_pairs_are_not_listed(capacity, monkeypatch):
+def test_rows_whose_pairs_are_not_listed(kernel, capacity, monkeypatch):
     """No row's, the first ones', one of two far rows', and all; by small steps."""
     scene = random_scene([4], size=32, seed=6, pad=0)
     scene.gt_boxes[0, 0] = torch.tensor([10.0, 12, 14, 14])
@@ -96,4 +101,4 @@ def test_rows_whose_pairs_are_not_listed(capacity, monkeypatch):
     for name, size in sizes.items():
         monkeypatch.setattr(module, name, size)
     monkeypatch.setattr(module, "count_listed_pairs", lambda G, N: capacity)
-    check_equals_cpp(triton_launcher, "ota", *scene, 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)
+    check_equals_cpp(kernel, "ota", *scene, 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)

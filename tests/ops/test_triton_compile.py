@@ -3,20 +3,19 @@ the arguments those that they pass. What a kernel takes of a multiprocessor is w
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import triton
 from boxes import random_boxes
-from impls import INTERPRETED, triton_launcher
+from impls import triton_launcher
 from scenes import random_scene
 from selection import sample
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 
-pytestmark = pytest.mark.skipif(INTERPRETED, reason="this process interprets kernels")
+from tests.ptx.compiled_triton import Compiler, launching_modules
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -58,22 +57,6 @@ VARIANTS = [
 ]
 
 
-class Compiler:
-    """A Triton driver without a device: a kernel that is warmed up under it is compiled for the target."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def get_current_target(self):
-        return self.target
-
-    def get_current_device(self):
-        return str(self.target)
-
-    def get_current_stream(self, device):
-        return 0
-
-
 @pytest.fixture(scope="module")
 def report():
     lines = []
@@ -95,11 +78,9 @@ def compiled(request, monkeypatch):
             assert programs > 0
             kernels.append(kernel.warmup(*args, grid=(programs,), **constants, enable_fp_fusion=False))
 
-        launcher = triton_launcher(op)
-        for name, module in list(sys.modules.items()):
-            if name.startswith("yolox_ops.triton.") and hasattr(module, "launch") and not name.endswith(".launch"):
-                monkeypatch.setattr(module, "launch", compile_only)
-        launcher(*args)
+        for module in launching_modules():
+            monkeypatch.setattr(module, "launch", compile_only)
+        triton_launcher(op)(*args)
         return kernels
 
     return compile_launches

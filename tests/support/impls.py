@@ -1,12 +1,9 @@
 """The implementations that exist on this machine, and the checks that every op undergoes."""
 
-import functools
 import importlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,50 +12,6 @@ from torch.utils._pytree import tree_map_only
 import yolox_ops
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
-# Triton decides at import whether it compiles or interprets, so interpreted kernels have a test process of their own.
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-# In such a process (`make ptx`) devices are those of tests/ptx: kernels as compiled for a GPU, on the simulator. The
-# value is the seed by which it orders blocks and warps.
-SIMULATED = "YOLOX_OPS_PTX" in os.environ
-# Where kernels run slowly, interpreted or under sanitizers, some tests take smaller sizes.
-SLOW = INTERPRETED or SIMULATED or "YOLOX_OPS_UNDER_TEST" in os.environ
-
-
-def triton_launcher(op: str) -> Callable:
-    """The function that serves yolox_ops::<op> where Triton does, for a call by name."""
-    launcher = getattr(importlib.import_module(f"yolox_ops.triton.{op.removesuffix('_backward')}"), op)
-    # The interpreter computes with numpy, which warns of 0 / 0.
-    return numpy.errstate(all="ignore")(launcher)
-
-
-@functools.cache
-def _load_emulated() -> None:
-    """The CUDA kernels, compiled against tests/emulator, as ops of yolox_ops_emulated for CPU tensors."""
-    for name in torch._C._dispatch_get_all_op_names():
-        if name.startswith("yolox_ops::"):
-            schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
-            torch.library.define(f"yolox_ops_emulated::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
-    build = os.environ.get("YOLOX_OPS_UNDER_TEST", "build/emulated")
-    torch.ops.load_library(Path(__file__).parents[2] / build / "_C_emulated.so")
-
-
-def emulated_kernel(op: str) -> Callable:
-    """The CUDA kernel of yolox_ops::<op>, run on the CPU."""
-    _load_emulated()
-    return getattr(torch.ops.yolox_ops_emulated, op)
-
-
-class ServedBy(TorchDispatchMode):
-    """While active, ops of yolox_ops on CPU tensors go to another implementation: find(op) has the op's signature."""
-
-    def __init__(self, find: Callable[[str], Callable]):
-        super().__init__()
-        self.find = find
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.namespace == "yolox_ops":
-            func = self.find(func._schema.name.removeprefix("yolox_ops::"))
-        return func(*args, **(kwargs or {}))
 
 
 def cpp_kernel(op: str) -> Callable:
@@ -66,13 +19,9 @@ def cpp_kernel(op: str) -> Callable:
     return getattr(torch.ops.yolox_ops, op)
 
 
-def by_cpp(op: str, *args):
-    return cpp_kernel(op)(*args)
-
-
-def check_equals_cpp(find: Callable[[str], Callable], op: str, *args) -> None:
-    """The kernel that find(op) gives has the bits of the one that serves these tensors."""
-    torch.testing.assert_close(find(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
+def triton_launcher(op: str) -> Callable:
+    """The function that serves yolox_ops::<op> where Triton does, for a call by name."""
+    return getattr(importlib.import_module(f"yolox_ops.triton.{op.removesuffix('_backward')}"), op)
 
 
 def on_gpu(find: Callable[[str], Callable]) -> Callable[[str], Callable]:
@@ -86,19 +35,6 @@ def on_gpu(find: Callable[[str], Callable]) -> Callable[[str], Callable]:
         return run
 
     return find_there
-
-
-def device_kernels() -> list:
-    """Pytest parameters: functions that give the kernel of an op as GPUs have it, for CPU tensors."""
-    if INTERPRETED:
-        return [pytest.param(triton_launcher, id="triton")]
-    if SIMULATED:
-        return [pytest.param(SERVERS[name], id=name, marks=marks) for name, marks in simulated_servers()]
-    found = [pytest.param(emulated_kernel, id="emulated")]
-    if torch.cuda.is_available():
-        found.append(pytest.param(on_gpu(cpp_kernel), id="cuda", marks=pytest.mark.cuda))
-        found.append(pytest.param(on_gpu(triton_launcher), id="triton-cuda", marks=pytest.mark.cuda))
-    return found
 
 
 def nvcc_ptx_kernel(op: str) -> Callable:
@@ -115,22 +51,60 @@ def triton_ptx_kernel(op: str) -> Callable:
     return triton_kernel(op)
 
 
-def simulated_servers() -> list[tuple[str, list]]:
-    """Those of SERVERS that run on the simulator, and pytest's marks for them."""
-    from tests.ptx.compiled_cuda import LIBRARY
-
-    marks = [] if LIBRARY.exists() else [pytest.mark.skip(reason="no nvcc here, so no CUDA kernel became PTX")]
-    return [("nvcc-ptx", marks), ("triton-ptx", [])]
-
-
+# Functions that give the kernel of an op, for CPU tensors.
 SERVERS = {
+    "cpp": cpp_kernel,
     "nvcc-ptx": nvcc_ptx_kernel,
     "triton-ptx": triton_ptx_kernel,
-    "emulated": emulated_kernel,
-    "triton": triton_launcher,
     "cuda": on_gpu(cpp_kernel),
     "triton-cuda": on_gpu(triton_launcher),
 }
+# Those that tests of this process run on. Kernels as they are compiled for a GPU, on the simulator of tests/ptx, have
+# processes of their own, in which memory is the simulator's.
+SERVED = os.environ.get("YOLOX_OPS_SERVERS", "cpp cuda triton-cuda" if torch.cuda.is_available() else "cpp").split()
+SIMULATED = any(name.endswith("-ptx") for name in SERVED)
+# Triton compiles every variant of a kernel that a test asks for, each in about a second: some tests take fewer.
+COMPILING = SERVED == ["triton-ptx"]
+# Where kernels run slowly, simulated or under sanitizers, some tests take smaller sizes.
+SLOW = SIMULATED or "YOLOX_OPS_UNDER_TEST" in os.environ
+
+
+def marks_of(server: str) -> list[pytest.MarkDecorator]:
+    if server.endswith("cuda"):
+        return [pytest.mark.cuda]
+    if server == "nvcc-ptx":
+        from tests.ptx.compiled_cuda import LIBRARY
+
+        return [] if LIBRARY.exists() else [pytest.mark.skip(reason="no nvcc here, so no CUDA kernel became PTX")]
+    return []
+
+
+def device_kernels(prefix: str = "") -> list:
+    """Pytest parameters: SERVERS' functions, of those under test that are devices, or whose names begin so."""
+    names = [name for name in SERVED if name != "cpp" and name.startswith(prefix)]
+    return [pytest.param(SERVERS[name], id=name, marks=marks_of(name)) for name in names]
+
+
+class ServedBy(TorchDispatchMode):
+    """While active, ops of yolox_ops on CPU tensors go to another implementation: find(op) has the op's signature."""
+
+    def __init__(self, find: Callable[[str], Callable]):
+        super().__init__()
+        self.find = find
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "yolox_ops":
+            func = self.find(func._schema.name.removeprefix("yolox_ops::"))
+        return func(*args, **(kwargs or {}))
+
+
+def by_cpp(op: str, *args):
+    return cpp_kernel(op)(*args)
+
+
+def check_equals_cpp(find: Callable[[str], Callable], op: str, *args) -> None:
+    """The kernel that find(op) gives has the bits of the one that serves these tensors."""
+    torch.testing.assert_close(find(op)(*args), by_cpp(op, *args), rtol=0, atol=0, equal_nan=True)
 
 
 def implementations(name: str) -> list:
@@ -138,17 +112,11 @@ def implementations(name: str) -> list:
     A test whose parameter is marked served_by("...") runs as a whole under that server, gradients included."""
     public = getattr(yolox_ops, name)
 
-    def served_by(server: str, *marks) -> pytest.param:
-        return pytest.param(public, id=server, marks=[pytest.mark.served_by(server), *marks])
+    def served_by(server: str) -> pytest.param:
+        marks = [] if server == "cpp" else [pytest.mark.served_by(server), *marks_of(server)]
+        return pytest.param(public, id=server, marks=marks)
 
-    if INTERPRETED:
-        return [served_by("triton")]
-    if SIMULATED:
-        return [served_by(server, *marks) for server, marks in simulated_servers()]
-    found = [pytest.param(public, id="cpp"), served_by("emulated")]
-    if torch.cuda.is_available():
-        found += [served_by("cuda", pytest.mark.cuda), served_by("triton-cuda", pytest.mark.cuda)]
-    return found
+    return [served_by(server) for server in SERVED]
 
 
 def check_registration(op: str, *args) -> None:

@@ -17,6 +17,7 @@ from yolox_ops.yolox import yolox_nano
 ROOT = Path(__file__).parents[2]
 TORCH = Path(torch.__file__).parent
 HEIGHT, WIDTH, THRESHOLD = 64, 96, 0.3
+pytestmark = pytest.mark.xdist_group("libtorch")  # one worker compiles the package, for all of them
 
 
 def run(*command: object) -> str:

@@ -18,13 +18,13 @@ from yolox_ops.triton.batch import (
     make_dense,
     point_at_logits,
 )
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch, narrow
+from yolox_ops.triton.launch import blocks, launch, narrow
 from yolox_ops.triton.matching import GTS, NO_CANDIDATE, NOBODY, count_gts, locate_tile
 from yolox_ops.triton.numeric import exp_scaled
 from yolox_ops.triton.scores import Rule, pair_cost, softplus_of_minus, sum_negatives
 
 # Anchors of a program that looks for candidates.
-TILE = 4096 if INTERPRETED else 32
+TILE = 32
 
 INNER_MARGIN = tl.constexpr(0.01)  # pixels
 

@@ -5,11 +5,7 @@ import math
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
-
-# Kernels run in Triton's interpreter, whose time goes by programs and not by their size.
-INTERPRETED: bool = triton.knobs.runtime.interpret
 
 
 def launch(kernel: Any, programs: int, *args: Any, **constants: Any) -> None:

@@ -9,11 +9,9 @@ Three functions say what the matrices are; `image` is a NamedTuple that they und
 import triton
 import triton.language as tl
 
-from yolox_ops.triton.launch import INTERPRETED
-
 # Anchors that a ground truth looks at in one step, and anchors of a program that goes through all of them.
-BLOCK = 4096 if INTERPRETED else 1024
-TILE = 4096 if INTERPRETED else 32
+BLOCK = 1024
+TILE = 32
 # Ground truths that a program looks at side by side, for their loads not to wait for each other.
 GTS = tl.constexpr(16)
 

@@ -11,7 +11,7 @@ from yolox_ops._check import wide_dtype
 from yolox_ops.ops.ota import check
 from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import choose_arithmetic, make_dense
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch, narrow
+from yolox_ops.triton.launch import blocks, launch, narrow
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE
 from yolox_ops.triton.ota_decode import decode
 from yolox_ops.triton.ota_pairs import OtaBatch, OtaRule, count_pairs
@@ -20,8 +20,8 @@ from yolox_ops.triton.ota_rows import list_pairs
 from yolox_ops.triton.ota_solve import solve
 
 # Steps of a transport: rows or columns side by side, and pairs of each.
-ROWS, ROW_PAIRS = 32, 128 if INTERPRETED else 32
-COLUMNS, COLUMN_PAIRS = 2048 if INTERPRETED else 256, 8 if INTERPRETED else 4
+ROWS, ROW_PAIRS = 32, 32
+COLUMNS, COLUMN_PAIRS = 256, 4
 
 
 def count_listed_pairs(G: int, N: int) -> int:

@@ -8,16 +8,16 @@ from torch import Tensor
 
 from yolox_ops._check import wide_dtype
 from yolox_ops.ops.sinkhorn import check
-from yolox_ops.triton.launch import INTERPRETED, blocks, launch
+from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.log_sum import MOST_MASS, TINY_MASS
 from yolox_ops.triton.sinkhorn_kernels import solve, update_potentials, write_plan
 
 # A program sets the potentials of so many rows or columns, and sees so many of the other side in one step.
-ROWS_SET, COLUMNS_SEEN = (64, 256) if INTERPRETED else (4, 256)
-COLUMNS_SET, ROWS_SEEN = (256, 64) if INTERPRETED else (64, 16)
+ROWS_SET, COLUMNS_SEEN = 4, 256
+COLUMNS_SET, ROWS_SEEN = 64, 16
 
-# Costs that a program of whole images holds in registers.
-SMALL = 65536 if INTERPRETED else 4096
+# Costs of an image that one program holds in registers.
+SMALL = 4096
 
 
 def log_masses(
@@ -44,11 +44,9 @@ def sinkhorn(
     log_supply, log_demand = log_masses(supply), log_masses(demand)
     T = tl.float64 if plan.dtype == torch.float64 else tl.float32
     shape = {"ROWS": triton.next_power_of_2(M), "COLUMNS": triton.next_power_of_2(N)}
-    room = SMALL // (shape["ROWS"] * shape["COLUMNS"])
-    if room > 0:
-        images = triton.next_power_of_2(min(room, B)) if INTERPRETED else 1
-        args = (plan, log_supply, log_demand, cost, *cost.stride(), B, M, N, iterations, 1 / epsilon, tolerance)
-        launch(solve, blocks(B, images), *args, T=T, IMAGES=images, **shape, num_warps=8)
+    if shape["ROWS"] * shape["COLUMNS"] <= SMALL:
+        args = (plan, log_supply, log_demand, cost, *cost.stride(), M, N, iterations, 1 / epsilon, tolerance)
+        launch(solve, B, *args, T=T, **shape, num_warps=8)
         return plan
     x, y = (cost.new_zeros((B, size), dtype=torch.float64) for size in (M, N))
     missed = cost.new_zeros((2, B), dtype=torch.int32)

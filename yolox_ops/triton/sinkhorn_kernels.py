@@ -26,39 +26,37 @@ def solve(
     cost_image_stride,
     cost_row_stride,
     cost_column_stride,
-    B,
     M,
     N,
     iterations,
     per_epsilon: tl.float64,
     tolerance: tl.float64,
     T: tl.constexpr,
-    IMAGES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Some images, whole."""
-    b = tl.program_id(0).to(tl.int64) * IMAGES + tl.arange(0, IMAGES)[:, None, None]
-    i = tl.arange(0, ROWS)[None, :, None].to(tl.int64)
-    j = tl.arange(0, COLUMNS)[None, None, :].to(tl.int64)
-    there = (b < B) & (i < M) & (j < N)
+    """A whole image."""
+    b = tl.program_id(0).to(tl.int64)
+    i = tl.arange(0, ROWS)[:, None].to(tl.int64)
+    j = tl.arange(0, COLUMNS)[None, :].to(tl.int64)
+    there = (i < M) & (j < N)
     cost += b * cost_image_stride + i * cost_row_stride + j * cost_column_stride
     scaled = load_scaled(cost, there, per_epsilon)
-    log_supply = tl.load(log_supply + b * M + i, (b < B) & (i < M), 0.0)
-    log_demand = tl.load(log_demand + b * N + j, (b < B) & (j < N), 0.0)
+    log_supply = tl.load(log_supply + b * M + i, i < M, 0.0)
+    log_demand = tl.load(log_demand + b * N + j, j < N, 0.0)
     x, y = log_supply * 0.0, log_demand * 0.0
-    none_of_rows = tl.full((IMAGES, ROWS), float("-inf"), tl.float64)
-    none_of_columns = tl.full((IMAGES, COLUMNS), float("-inf"), tl.float64)
-    missed = (b < B).to(tl.int32)
+    none_of_rows = tl.full((ROWS,), float("-inf"), tl.float64)
+    none_of_columns = tl.full((COLUMNS,), float("-inf"), tl.float64)
+    missed = tl.full((), 1, tl.int32)
     t = tl.full((), 0, tl.int32)
-    while (t < iterations) & (tl.max(missed) > 0):
-        top, total = add_terms(none_of_columns, 0.0, x - scaled, 1, T)
-        y = tl.where(missed > 0, potential(log_demand, top[:, None, :], total[:, None, :]), y)
-        top, total = add_terms(none_of_rows, 0.0, y - scaled, 2, T)
-        new = potential(log_supply, top[:, :, None], total[:, :, None])
+    while (t < iterations) & (missed > 0):
+        top, total = add_terms(none_of_columns, 0.0, x - scaled, 0, T)
+        y = potential(log_demand, top[None, :], total[None, :])
+        top, total = add_terms(none_of_rows, 0.0, y - scaled, 1, T)
+        new = potential(log_supply, top[:, None], total[:, None])
         if (tolerance > 0.0) & (t > 0):
-            missed &= tl.max(unsettled(x, new, top[:, :, None], tolerance).to(tl.int32), 1, keep_dims=True)
-        x = new  # with columns left alone this is the same as before
+            missed = tl.max(unsettled(x, new, top[:, None], tolerance).to(tl.int32))
+        x = new
         t += 1
     tl.store(plan + (b * M + i) * N + j, tl.exp((x + y - scaled).to(T)), there)
 
