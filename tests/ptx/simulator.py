@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.ptx.build import OUTPUT
-from tests.ptx.costs import H200, InstructionCost, LaunchCost, Machine, cost_of
+from tests.ptx.costs import H200, InstructionCost, LaunchCost, MachineCost, cost_of
 from tests.ptx.encode import encode, lay_out
 from tests.ptx.parse import parse_module, read_body
 from tests.ptx.registers import registers_of
@@ -28,7 +28,9 @@ def library() -> ctypes.CDLL:
     for name in ("simulator_load", "simulator_launch", "simulator_set_costs"):
         getattr(loaded, name).restype = ctypes.c_char_p
     loaded.simulator_set_costs.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32]
+    loaded.simulator_measure.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     loaded.simulator_last_cost.restype = LaunchCost
+    loaded.simulator_last_cost.argtypes = [ctypes.c_size_t]
     loaded.simulator_add_memory.restype = ctypes.c_bool
     loaded.simulator_add_memory.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     loaded.simulator_remove_memory.argtypes = [ctypes.c_void_p]
@@ -42,11 +44,13 @@ class Simulator:
     def __init__(self, seed: int = 0, looks_for_races: bool = True):
         self.library = library()
         self.set_seed(seed)
+        self.looks_for_races = looks_for_races
         self.library.simulator_look_for_races(looks_for_races)
         self.kernels: dict[str, Kernel] = {}
         self.decoded: set[str] = set()
         self.layouts: dict[str, tuple[list[tuple[int, int]], int]] = {}
-        self.costs: list[tuple[str, LaunchCost]] | None = None  # of launches, while they are measured
+        self.costs: list[tuple[str, list[LaunchCost]]] | None = None  # of launches, while they are measured
+        self.machines: tuple[MachineCost, ...] = ()
         self.scheduled: set[str] = set()
         self.asks_ptxas = False
         self.registers: dict[str, int] = {}  # of a thread, by kernel, where ptxas was asked
@@ -81,7 +85,8 @@ class Simulator:
         blocks = (ctypes.c_uint32 * 3)(*grid)
         self.check(self.library.simulator_launch(name.encode(), blocks, threads, dynamic_shared, params))
         if self.costs is not None:
-            self.costs.append((demangle(name), self.library.simulator_last_cost()))
+            on_each = [self.library.simulator_last_cost(machine) for machine in range(len(self.machines))]
+            self.costs.append((demangle(name), on_each))
 
     def decode(self, name: str) -> None:
         self.check(self.library.simulator_load(encode(self.kernels[name]).encode()))
@@ -101,16 +106,18 @@ class Simulator:
         self.scheduled.add(name)
 
     @contextmanager
-    def measured(self, machine: Machine = H200, asks_ptxas: bool = True) -> Iterator[list[tuple[str, LaunchCost]]]:
-        """While active, each launch adds its kernel's name and modelled cost to the list. How many blocks fit side by
-        side depends on their registers: what ptxas says, or 64 a thread."""
-        self.costs, self.asks_ptxas = [], asks_ptxas
-        self.library.simulator_measure(ctypes.byref(machine))
+    def measured(self, *machines: MachineCost, asks_ptxas: bool = True) -> Iterator[list[tuple[str, list[LaunchCost]]]]:
+        """While active, each launch adds its kernel's name and modelled cost on each machine to the list, and races are
+        not looked for. How many blocks fit side by side depends on their registers: what ptxas says, or 64 a thread."""
+        self.costs, self.asks_ptxas, self.machines = [], asks_ptxas, machines or (H200,)
+        self.library.simulator_measure((MachineCost * len(self.machines))(*self.machines), len(self.machines))
+        self.library.simulator_look_for_races(False)
         try:
             yield self.costs
         finally:
             self.costs = None
-            self.library.simulator_measure(None)
+            self.library.simulator_measure(None, 0)
+            self.library.simulator_look_for_races(self.looks_for_races)
 
     def check(self, error: bytes | None) -> None:
         if error is not None:

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from tests.ptx.costs import H200, Cost, LaunchCost, Machine, cost_of
+from tests.ptx.costs import H200, RTX_4090, Cost, LaunchCost, MachineCost, cost_of
 from tests.ptx.encode import has_result
 from tests.ptx.parse import parse_instruction, parse_module, read_body
 from tests.ptx.schedule import schedule
@@ -12,14 +12,14 @@ from tests.ptx.small_kernels import aligned_words, element, kernel, run, simulat
 from tests.ptx.syntax import Instruction, Register
 
 
-def machine(**changes: int) -> Machine:
-    return Machine(**{name: changes.get(name, getattr(H200, name)) for name, _ in Machine._fields_})
+def machine(**changes: int) -> MachineCost:
+    return MachineCost(**{name: changes.get(name, getattr(H200, name)) for name, *_ in MachineCost._fields_})
 
 
-def measure(body: str, *arrays: numpy.ndarray, on: Machine = H200, **options) -> LaunchCost:
+def measure(body: str, *arrays: numpy.ndarray, on: MachineCost = H200, **options) -> LaunchCost:
     with simulator().measured(on, asks_ptxas=False) as costs:
         run(body, *arrays, **options)
-    ((name, cost),) = costs
+    ((name, (cost,)),) = costs
     assert name.startswith("small")
     return cost
 
@@ -83,6 +83,62 @@ def test_pipes_bound_what_many_warps_can_do():
     assert cost.throughput_bound == pytest.approx(2 * cost.fp64_instructions / (4 * H200.multiprocessors), rel=0.01)
 
 
+def test_a_block_is_no_faster_than_its_multiprocessor():
+    """Warps alone wait for nothing; 32 of them want one pipe."""
+    body = "".join(f"add.rn.f64 %x{k}, %y, %y;" for k in range(100))
+    alone, many = (measure(body, threads=threads) for threads in (32, 1024))
+    assert alone.longest_block < 150 and many.longest_block == 2 * many.fp64_instructions / 4
+
+
+def test_memory_bounds_what_moves_much():
+    """Each sector counts once a launch, however many blocks read it."""
+    values = aligned_words(64 * 8)
+    read = "mad.wide.u32 %e, %t, 32, %a0; ld.global.u32 %x, [%e];"
+    costs = [measure(read, values, grid=(grid, 1, 1)) for grid in (1, 50)]
+    assert [cost.bytes for cost in costs] == [32 * 32] * 2
+    assert costs[0].memory_bound == 1024 / H200.bytes_per_cycle
+    stored = measure(read + "st.global.u32 [%e+1024], %x; st.global.u32 [%e], %x;", values)
+    assert stored.bytes == 64 * 32
+    slow = machine(bytes_per_cycle=1)
+    bound = measure(read, values, on=slow)
+    assert bound.bound == 1024 and bound.microseconds == 1024 / slow.megahertz
+
+
+def test_a_rtx_4090_has_little_float64():
+    """A chain waits longer for each; many warps wait for the pipe."""
+    chain = "fma.rn.f64 %x, %x, %x, %x;" * 10 + "mov.b64 %y, %x;"
+    assert cycles(chain, on=RTX_4090) - cycles(chain) == 10 * RTX_4090.fp64_wait
+    many = [measure(chain, threads=1024, on=on, grid=(264, 1, 1)) for on in (H200, RTX_4090)]
+    assert many[1].throughput_bound / many[0].throughput_bound == pytest.approx(32 * 132 / 128)
+    converted = [measure("cvt.f64.f32 %x, %y;" * 20, threads=1024, on=on).longest_block for on in (H200, RTX_4090)]
+    assert converted[1] == 8 * converted[0]
+    assert [cost.blocks_at_once for cost in many] == [1, 1]
+    assert [measure("", threads=256, on=on).blocks_at_once for on in (H200, RTX_4090)] == [4, 4]
+    assert [measure("", threads=32, on=on).blocks_at_once for on in (H200, RTX_4090)] == [32, 24]
+
+
+def test_several_machines_are_measured_in_one_run():
+    body = "div.rn.f64 %x, %x, %x; mov.b64 %y, %x;"
+    with simulator().measured(H200, RTX_4090, asks_ptxas=False) as costs:
+        run(body)
+    ((_, both),) = costs
+    alone = [measure(body, on=on) for on in (H200, RTX_4090)]
+    assert [cost.makespan for cost in both] == [cost.makespan for cost in alone]
+    assert both[0].makespan < both[1].makespan
+
+
+def test_a_cost_does_not_depend_on_the_seed():
+    """Blocks take a number each, and what they do next depends on it."""
+    body = (
+        """setp.eq.u32 %p, %t, 0; @!%p bra END; atom.global.add.u32 %x, [%a0], 1; setp.lt.u32 %p, %x, 5;
+    @%p bra END; mov.u32 %c, %ctaid.x; setp.lt.u32 %p, %c, 9; @%p bra END;"""
+        + "div.rn.f32 %y, %y, %y;" * 9
+        + "END:"
+    )
+    found = [measure(body, numpy.zeros(1, "u4"), grid=(20, 1, 1), seed=seed) for seed in range(4)]
+    assert len({(cost.makespan, cost.mean_block, cost.instructions) for cost in found}) == 1
+
+
 def test_without_measuring_nothing_is_told():
     with simulator().measured() as costs:
         pass
@@ -94,10 +150,10 @@ def test_without_measuring_nothing_is_told():
     ("opcode", "cost"),
     [
         ("add.rn.f32", Cost(1, 4)),
-        ("fma.rn.f64", Cost(1, 8, 0, 2)),
+        ("fma.rn.f64", Cost(1, 8, 0, 1)),
         ("mul.lo.s32", Cost(1, 5)),
         ("shl.b64", Cost(2, 6, 4)),
-        ("cvt.rn.f32.f64", Cost(1, 20, 0, 8)),
+        ("cvt.rn.f32.f64", Cost(1, 20, 0, 0, 1)),
     ],
 )
 def test_costs_by_opcode(opcode, cost):
@@ -158,7 +214,7 @@ ret;
     place = numpy.zeros(1, "u4")
     with KnownMemory([(place.ctypes.data, 4)]), simulator().measured() as costs:
         simulator().launch(name, (1, 1, 1), 1, place.ctypes.data.to_bytes(8, "little"))
-    assert 0 < simulator().registers[name] < 32 and costs[0][1].blocks_at_once == 32
+    assert 0 < simulator().registers[name] < 32 and costs[0][1][0].blocks_at_once == 32
 
 
 def test_what_has_a_result():

@@ -20,8 +20,8 @@ void simulator_remove_memory(const void* address);
 uint64_t simulator_unwritten();
 // What the instructions of a loaded kernel cost, in the order of its text, and the registers of its threads.
 const char* simulator_set_costs(const char* name, const ptx::InstructionCost* costs, size_t count, uint32_t registers);
-// Launches of kernels whose costs are known are measured on this machine; null: none is.
-void simulator_measure(const ptx::MachineCost* machine);
-// Of the last launch that was measured.
-ptx::LaunchCost simulator_last_cost();
+// Launches of kernels whose costs are known are measured on these machines.
+void simulator_measure(const ptx::MachineCost* machines, size_t count);
+// Of the last launch that was measured, on one of them.
+ptx::LaunchCost simulator_last_cost(size_t machine);
 }

@@ -32,7 +32,7 @@ void Block::start(uint64_t index) {
 
 // How many threads have not ended.
 uint32_t Block::run_warps() {
-  std::shuffle(order_.begin(), order_.end(), *launch_.random);
+  if (launch_.random != nullptr) std::shuffle(order_.begin(), order_.end(), *launch_.random);
   uint32_t live = 0;
   for (const uint32_t warp : order_) {
     warps_[warp].run();

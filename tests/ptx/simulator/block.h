@@ -24,7 +24,7 @@ struct Launch {
   Memory* memory = nullptr;
   Races* races = nullptr;  // null: not looked for
   Observer* observer = nullptr;
-  std::mt19937_64* random = nullptr;
+  std::mt19937_64* random = nullptr;  // null: warps take turns in order
 };
 
 class Block {

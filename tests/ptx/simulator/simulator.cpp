@@ -39,7 +39,7 @@ class Simulator {
     kernels_[kernel.name] = std::move(kernel);
   }
 
-  // Blocks one after the other, in random order.
+  // Blocks one after the other, in random order; where they are measured, in the grid's, so that a cost is one number.
   void launch(const std::string& name, const uint32_t* grid, uint32_t threads, uint32_t dynamic_shared,
               const void* parameters) {
     const Kernel& kernel = kernels_.at(name);
@@ -55,20 +55,18 @@ class Simulator {
     launch.constants = constants.data();
     launch.memory = &memory;
     launch.races = looks_for_races ? &races_ : nullptr;
-    launch.random = &random;
+    std::unique_ptr<CostModel> model;
+    if (!machines.empty() && costs_.contains(name)) model = std::make_unique<CostModel>(machines, costs_.at(name));
+    launch.observer = model.get();
+    launch.random = model == nullptr ? &random : nullptr;
     std::vector<uint64_t> order(uint64_t{grid[0]} * grid[1] * grid[2]);
     std::iota(order.begin(), order.end(), 0);
-    std::shuffle(order.begin(), order.end(), random);
+    if (launch.random != nullptr) std::shuffle(order.begin(), order.end(), random);
     memory.start_launch();
     races_.start_launch();
-    std::unique_ptr<CostModel> model;
-    if (machine != nullptr && costs_.contains(name)) {
-      model = std::make_unique<CostModel>(*machine, costs_.at(name));
-      launch.observer = model.get();
-    }
     Block block(launch);
     for (const uint64_t index : order) block.run(index);
-    if (model != nullptr) last_cost = model->total(threads, kernel.shared_bytes + dynamic_shared);
+    if (model != nullptr) last_costs = model->total(threads, kernel.shared_bytes + dynamic_shared);
     if (const auto& found = races_.found(); looks_for_races && !found.empty()) {
       const std::string more =
           found.size() > 1 ? " (" + std::to_string(found.size() - 1) + " more pairs of lines)" : "";
@@ -87,8 +85,8 @@ class Simulator {
   std::mt19937_64 random;
   bool looks_for_races = true;
   std::string last_error;
-  std::unique_ptr<MachineCost> machine;
-  LaunchCost last_cost;
+  std::vector<MachineCost> machines;
+  std::vector<LaunchCost> last_costs;
 
  private:
   std::map<std::string, Kernel> kernels_;
@@ -141,8 +139,8 @@ uint64_t simulator_unwritten() { return ptx::kUnwritten; }
 const char* simulator_set_costs(const char* name, const ptx::InstructionCost* costs, size_t count, uint32_t registers) {
   return ptx::error_of([=] { ptx::simulator().set_costs(name, costs, count, registers); });
 }
-void simulator_measure(const ptx::MachineCost* machine) {
-  ptx::simulator().machine = machine == nullptr ? nullptr : std::make_unique<ptx::MachineCost>(*machine);
+void simulator_measure(const ptx::MachineCost* machines, size_t count) {
+  ptx::simulator().machines.assign(machines, machines + count);
 }
-ptx::LaunchCost simulator_last_cost() { return ptx::simulator().last_cost; }
+ptx::LaunchCost simulator_last_cost(size_t machine) { return ptx::simulator().last_costs.at(machine); }
 }
