@@ -2,15 +2,16 @@
 count; `us_per_call` in the JSON is the figure. Peers run eagerly, as they must. Answers are verified first."""
 
 import functools
-import random
 
 import pytest
 import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 import yolox_ops
+from benchmarks import gpu_workloads as workloads
+from benchmarks.gpu_workloads import COUNTS
 from benchmarks.peers.torch_ops import simota_torch
-from benchmarks.scenes import random_boxes, scene
+from benchmarks.scenes import scene
 from tests.support.impls import cpp_kernel, triton_launcher
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -18,9 +19,6 @@ FIND = {"cuda": cpp_kernel, "triton": triton_launcher}
 each_server = pytest.mark.parametrize("server", FIND)
 REPLAYS = 100
 VERIFIED = "within 1e-5 of the C++ kernel on the CPU, indices in all but 0.1 %"
-RULE = (1.5, "center", 1e6, 1.0, 3.0, 1e-8)
-DRAW = random.Random(0)
-COUNTS = {"B=16": [DRAW.randint(1, 50) for _ in range(16)], "B=64": [DRAW.randint(1, 50) for _ in range(64)]}
 
 
 def to_gpu(args):
@@ -116,9 +114,9 @@ def equal(ours, theirs) -> str:
 @pytest.mark.parametrize("batch", COUNTS)
 def test_simota(benchmark, server, batch):
     benchmark.group = f"simota: {batch}, 1 to 50 objects"
-    args = *scene(COUNTS[batch]), *RULE
-    verify(server, "simota", *args, 10, "down")
-    time_replays(benchmark, server, FIND[server]("simota"), *to_gpu(args), 10, "down")
+    args = workloads.simota(COUNTS[batch])
+    verify(server, "simota", *args)
+    time_replays(benchmark, server, FIND[server]("simota"), *to_gpu(args))
 
 
 def test_simota_megvii(benchmark):
@@ -150,8 +148,7 @@ def test_simota_from_python(benchmark, batch, who):
 @pytest.mark.parametrize("batch", COUNTS)
 def test_ota(benchmark, server, batch, tolerance):
     benchmark.group = f"ota: {batch}, 1 to 50 objects, tolerance={tolerance}"
-    pred_boxes, cls_logits, _, *rest = scene(COUNTS[batch])
-    args = pred_boxes, cls_logits, None, *rest, 2.5, 20, 1.5, 0.1, 50, tolerance, 0.25, 2.0
+    args = workloads.ota(scene(COUNTS[batch]), tolerance)
     verify_assignment(server, "ota", *args)
     time_replays(benchmark, server, FIND[server]("ota"), *to_gpu(args))
 
@@ -160,7 +157,7 @@ def test_ota(benchmark, server, batch, tolerance):
 @pytest.mark.parametrize(("M", "N"), [(51, 8400), (300, 300)])
 def test_sinkhorn(benchmark, server, M, N):
     benchmark.group = f"sinkhorn: 16 x {M} x {N}, 50 iterations"
-    args = torch.rand(16, M, N) * 5, torch.rand(16, M) * 9, torch.rand(16, N), 0.1, 50, 0.0
+    args = workloads.sinkhorn(M, N)
     verify(server, "sinkhorn", *args)
     time_replays(benchmark, server, FIND[server]("sinkhorn"), *to_gpu(args))
 
@@ -168,7 +165,7 @@ def test_sinkhorn(benchmark, server, M, N):
 @each_server
 def test_simota_cost(benchmark, server):
     benchmark.group = "simota_cost: B=16, 1 to 50 objects"
-    args = *scene(COUNTS["B=16"]), *RULE
+    args = workloads.simota_cost(COUNTS["B=16"])
     verify(server, "simota_cost", *args)
     time_replays(benchmark, server, FIND[server]("simota_cost"), *to_gpu(args), work=16 * args[5].shape[1] * 8400 * 12)
 
@@ -176,8 +173,7 @@ def test_simota_cost(benchmark, server):
 @each_server
 def test_dynamic_k_match(benchmark, server):
     benchmark.group = "dynamic_k_match: B=16, 1 to 50 objects"
-    inputs = scene(COUNTS["B=16"])
-    args = *yolox_ops.simota_cost(*inputs), inputs[-1], 10, "down"
+    args = workloads.dynamic_k_match(COUNTS["B=16"])
     verify(server, "dynamic_k_match", *args)
     time_replays(benchmark, server, FIND[server]("dynamic_k_match"), *to_gpu(args))
 
@@ -185,11 +181,9 @@ def test_dynamic_k_match(benchmark, server):
 @each_server
 def test_pairwise_iou(benchmark, server):
     benchmark.group = "pairwise_iou: 20000 x 20000"
-    boxes = random_boxes(1, 20000)
-    verify(server, "pairwise_iou", boxes[:, :2000], boxes, "xyxy", "iou")
-    time_replays(
-        benchmark, server, FIND[server]("pairwise_iou"), boxes.cuda(), boxes.cuda(), "xyxy", "iou", work=4 * 20000**2
-    )
+    verify(server, "pairwise_iou", *workloads.pairwise_iou(2000, 20000))
+    args = to_gpu(workloads.pairwise_iou(20000, 20000))
+    time_replays(benchmark, server, FIND[server]("pairwise_iou"), *args, work=4 * 20000**2)
 
 
 def test_copy(benchmark):
@@ -204,10 +198,7 @@ def test_copy(benchmark):
 @pytest.mark.parametrize("op", ["aligned_iou", "aligned_iou_backward"])
 def test_aligned_iou(benchmark, server, op):
     benchmark.group = f"{op}: 1,000,000 pairs, CIoU"
-    boxes = random_boxes(1_000_000)
-    args = (boxes, boxes.roll(1, 0) + 3, "xyxy", "ciou")
-    if op == "aligned_iou_backward":
-        args = (torch.rand(1_000_000), *args)
+    args = getattr(workloads, op)(1_000_000)
     verify(server, op, *args)
     time_replays(
         benchmark, server, FIND[server](op), *to_gpu(args), work=1_000_000 * (36 if op == "aligned_iou" else 68)
@@ -218,7 +209,6 @@ def test_aligned_iou(benchmark, server, op):
 @pytest.mark.parametrize(("batch", "size", "kinds"), [(64, 1000, 80), (1, 5000, 1), (1, 5000, 80)])
 def test_soft_nms(benchmark, server, batch, size, kinds):
     benchmark.group = f"soft_nms: {batch} x {size} boxes of {kinds} labels"
-    labels = torch.randint(kinds, (batch, size))
-    args = (random_boxes(batch, size), torch.rand(batch, size), labels, "gaussian", 0.5, 0.3, 1e-3, -1, "xyxy")
+    args = workloads.soft_nms(batch, size, kinds)
     verify(server, "soft_nms", *args)
     time_replays(benchmark, server, FIND[server]("soft_nms"), *to_gpu(args))
