@@ -26,8 +26,8 @@ UNDER_SANITIZERS = LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell 
 
 SEEDS ?= 2
 
-.PHONY: demo build peers test simulator ptx lint bench report bench-compare instructions gpu audit sanitized sanitize fuzz \
-  fuzz-sanitized races load largest faults outside cpus $(CPUS) lowest dist clean
+.PHONY: demo build peers test simulator ptx ptx-budget lint bench report bench-compare instructions gpu audit sanitized \
+  sanitize fuzz fuzz-sanitized races load largest faults outside cpus $(CPUS) lowest dist clean
 
 # A detector of handwritten digits, trained in about three minutes on two idle cores; its pictures are in demo/.
 demo: build
@@ -72,6 +72,10 @@ ptx: build simulator
 	for seed in $(SEEDS); do \
 	  YOLOX_OPS_SERVERS=nvcc-ptx YOLOX_OPS_PTX_SEED=$$seed \
 	    $(BIN)/python -m pytest $(PYTEST) -m "not heavy" -k nvcc-ptx tests/ops || exit; done
+
+# What those kernels execute, and how long that takes GPUs by a model, beside the record; OPTIONS=--record renews that.
+ptx-budget: build simulator
+	$(BIN)/python -m benchmarks.ptx_budget $(OPTIONS)
 
 lint: .venv/ready
 	$(BIN)/ruff check

@@ -4,6 +4,6 @@
     python -m benchmarks.report RESULT.json ...  # these
     python -m benchmarks.report --check          # writes nothing; fails where a text is not what the results give
 
-reading.py reads them into results.py, units.py words numbers, growth.py measures curves; tables.py, document.py and
-readme.py write, style.py and charts*.py draw.
+reading.py reads them into results.py, units.py words numbers, growth.py measures curves, work.py and budget.py word
+what was counted; tables.py, document.py and readme.py write, style.py and charts*.py draw.
 """

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.report.budget import read_budget
 from benchmarks.report.document import report
 from benchmarks.report.reading import default_paths, read_all
 from benchmarks.report.readme import replace_block, speed_block
@@ -17,9 +18,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 def texts(results: Sequence[Result], root: Path) -> dict[Path, str]:
     """The two pages as the results give them."""
-    readme, growth = root / "README.md", root / "benchmarks/results/instructions_growth.json"
+    readme, counted = root / "README.md", root / "benchmarks/results"
+    growth, budget = counted / "instructions_growth.json", counted / "ptx_budget.json"
+    works = read_work(growth) if growth.is_file() else []
     return {
-        root / "benchmarks/REPORT.md": report(results, read_work(growth) if growth.is_file() else []),
+        root / "benchmarks/REPORT.md": report(results, works, read_budget(budget) if budget.is_file() else None),
         readme: replace_block(readme.read_text(), speed_block(results)),
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.report import tables, units
+from benchmarks.report.budget import Budget, budget_section
 from benchmarks.report.growth import LINEAR, curves
 from benchmarks.report.results import Result, ops_of
 from benchmarks.report.work import Work, work_table, work_verdict
@@ -129,9 +130,11 @@ def _growth_in_instructions(works: list[Work]) -> list[str]:
     ]
 
 
-def report(results: Sequence[Result], works: list[Work]) -> str:
+def report(results: Sequence[Result], works: list[Work], budget: Budget | None) -> str:
     """The whole page."""
     parts = [HEAD.strip(), *(part for result in results for part in _part(result))]
     if works:
         parts += _growth_in_instructions(works)
+    if budget is not None:
+        parts += budget_section(budget)
     return "\n\n".join(parts) + "\n"

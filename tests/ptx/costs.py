@@ -178,3 +178,7 @@ class LaunchCost(ctypes.Structure):
     def microseconds(self) -> float:
         """Modelled: of the blocks' latencies or of the bound, whichever is more."""
         return max(self.makespan, self.bound) / self.megahertz
+
+    @property
+    def bound_microseconds(self) -> float:
+        return self.bound / self.megahertz

@@ -25,8 +25,9 @@ def find_ptxas(ptx: str) -> str:
 
 
 @functools.cache
-def version_of(ptxas: str) -> str:
-    said = subprocess.run([ptxas, "--version"], capture_output=True, text=True, check=True).stdout
+def version_of(compiler: str) -> str:
+    """Of ptxas or nvcc."""
+    said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"V([\d.]+)", said)
     assert found is not None, said
     return found[1]
