@@ -130,7 +130,7 @@ def comparison(found: Budget, recorded: Budget) -> str:
         for backend in (backend for backend in BACKENDS if backend in workload):
             figures, before = workload[backend], recorded["workloads"].get(name, {}).get(backend, {})
             times = [f"{of.get(key, 0):,} us" for key in ("h200_us", "rtx_4090_us") for of in (figures, before)]
-            rows.append((name, backend, f"{figures['launches']:.0f}", *times))
+            rows.append((name, backend, str(figures["launches"]), *times))
     return table(rows)
 
 

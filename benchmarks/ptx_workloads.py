@@ -86,7 +86,6 @@ def figures_of(workload: Workload, launches: Launches) -> Figures:
 
     slowest = max((costs[0] for costs in launches), key=lambda cost: cost.longest_block)
     figures = {
-        "launches": len(launches),
         "h200_us": sum_up(0, "microseconds"),
         "h200_bound_us": sum_up(0, "bound_microseconds"),
         "rtx_4090_us": sum_up(1, "microseconds"),
@@ -100,7 +99,7 @@ def figures_of(workload: Workload, launches: Launches) -> Figures:
     if workload.iterations is not None:
         executed, of_call = workload.iterations
         figures[f"h200_{of_call}_iterations_us"] = stretch(launches, executed, of_call)
-    return {name: float(f"{figure:.4g}") for name, figure in figures.items()}
+    return {"launches": len(launches), **{name: float(f"{figure:.4g}") for name, figure in figures.items()}}
 
 
 def stretch(launches: Launches, executed: int, of_call: int) -> float:

@@ -50,7 +50,7 @@ def row(workload: dict[str, Any], figures: dict[str, float]) -> list[str]:
     keys = ("h200_us", "h200_bound_us", "rtx_4090_us", "rtx_4090_bound_us", "longest_block_us", "mean_block_us")
     counts = (figures[key] for key in ("instructions", "fp64_instructions", "bytes"))
     return [
-        f"{figures['launches']:.0f}",
+        str(figures["launches"]),
         *(microseconds(figures[key]) for key in keys),
         *(units.rounded(number) for number in counts),
         workload["per"],

@@ -51,7 +51,7 @@ COUNTS = {
     "G": {"1": 1000, "2": 3000, "4": 11_384, "8": 50_000},
 }
 FIGURES = {
-    **{"launches": 5.0, "h200_us": 154.0, "h200_bound_us": 0.9, "rtx_4090_us": 2200.0, "rtx_4090_bound_us": 1.0},
+    **{"launches": 5, "h200_us": 154.0, "h200_bound_us": 0.9, "rtx_4090_us": 2200.0, "rtx_4090_bound_us": 1.0},
     **{
         "longest_block_us": 30.0,
         "mean_block_us": 20.0,
