@@ -2,39 +2,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from impls import DTYPES, SLOW, check_compiles, check_registration, implementations, strided
+from match_cases import check_match, random_case
 from torch.testing import assert_close
 
-from python_ref.dynamic_k_match import dynamic_k_match as reference
 from yolox_ops import dynamic_k_match
 
 each_implementation = pytest.mark.parametrize("run", implementations("dynamic_k_match"))
-
-
-def random_case(shape, seed=0, levels=None):
-    """cost and iou [B, G, N]; `levels` (a power of 2) draws both from few values, so that ties abound. IoUs are
-    multiples of a power of 2, whose sums are exact in float32, so that k never turns on rounding."""
-    generator = torch.Generator().manual_seed(seed)
-    cost = torch.rand(*shape, generator=generator) * 10
-    iou = (torch.rand(*shape, generator=generator) ** 3 * 64).floor() / 64
-    if levels:
-        cost, iou = (cost * levels / 10).floor(), (iou * levels).floor() / levels
-    cost[torch.rand(*shape, generator=generator) < 0.2] = math.inf
-    return cost, iou * cost.isfinite()
-
-
-def check_against_reference(result, cost, iou, num_gts=None, **rule):
-    for b in range(len(cost)):
-        count = cost.shape[1] if num_gts is None else int(num_gts[b])
-        if not count:
-            assert (result.matched_gt[b] == -1).all() and result.num_fg[b] == 0
-            continue
-        gts, ious, total = reference(cost[b, :count].double().tolist(), iou[b, :count].double().tolist(), **rule)
-        assert result.matched_gt[b].tolist() == gts
-        assert_close(result.matched_iou[b].double(), torch.tensor(ious, dtype=torch.float64), rtol=1e-6, atol=1e-7)
-        assert result.num_fg[b] == total
 
 
 @each_implementation
@@ -46,7 +20,7 @@ def check_against_reference(result, cost, iou, num_gts=None, **rule):
 def test_equals_reference(run, shape, levels, topk, k_rounding):
     cost, iou = random_case(shape, seed=topk, levels=levels)
     rule = {"topk": topk, "k_rounding": k_rounding}
-    check_against_reference(run(cost, iou, **rule), cost, iou, **rule)
+    check_match(run(cost, iou, **rule), cost, iou, **rule)
 
 
 @each_implementation
@@ -135,7 +109,7 @@ def test_padding_is_not_read(run):
     for b, count in enumerate(num_gts.tolist()):
         cost[b, count:] = -1e9
         iou[b, count:] = math.nan
-    check_against_reference(run(cost, iou, num_gts), cost, iou, num_gts)
+    check_match(run(cost, iou, num_gts), cost, iou, num_gts)
 
 
 @each_implementation
@@ -143,7 +117,7 @@ def test_padding_is_not_read(run):
 def test_dtypes_and_strides(run, dtype):
     cost, iou = (t.to(dtype) for t in random_case((2, 5, 40), levels=8))
     plain = run(cost, iou)
-    check_against_reference(plain, cost, iou)
+    check_match(plain, cost, iou)
     assert_close(tuple(run(strided(cost), strided(iou))), tuple(plain), rtol=0, atol=0)
     swapped = cost.transpose(1, 2).contiguous().transpose(1, 2)
     assert_close(tuple(run(swapped, iou)), tuple(plain), rtol=0, atol=0)
@@ -161,13 +135,6 @@ def test_empty(run, shape):
     result = run(torch.rand(shape), torch.rand(shape))
     assert result.matched_gt.shape == (shape[0], shape[2])
     assert (result.matched_gt == -1).all() and (result.num_fg == 0).all()
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 8), st.integers(1, 30), st.integers(0, 10**6), st.sampled_from([None, 2, 8]))
-def test_random_shapes(B, G, N, seed, levels):
-    cost, iou = random_case((B, G, N), seed, levels)
-    check_against_reference(dynamic_k_match(cost, iou), cost, iou)
 
 
 @pytest.mark.plain

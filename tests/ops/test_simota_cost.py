@@ -2,8 +2,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from impls import COMPILING, DTYPES, check_compiles, check_registration, implementations, strided
 from matching import tensors
 from scenes import random_scene, take_image
@@ -162,16 +160,6 @@ def test_nan_and_infinity(run):
 def test_strides_do_not_matter(run):
     scene = random_scene([3, 7], seed=19)
     assert_close(tuple(run(*(strided(t) for t in scene))), tuple(run(*scene)), rtol=0, atol=0)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=3), st.integers(0, 10**6))
-def test_batch_equals_loop(counts, seed):
-    scene = random_scene(counts, seed=seed, size=64)
-    result = simota_cost(*scene)
-    for b in range(len(counts)):
-        one = Scene(*(t[b : b + 1] for t in scene[:3]), *scene[3:5], *(t[b : b + 1] for t in scene[5:]))
-        assert_close(tuple(simota_cost(*one)), tuple(t[b : b + 1] for t in result), rtol=0, atol=0)
 
 
 @pytest.mark.plain

@@ -3,10 +3,8 @@ import math
 import pytest
 import torch
 from boxes import random_boxes
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from impls import COMPILING, SLOW, check_compiles, check_registration, implementations
-from selection import check_run, check_selection, sample
+from selection import check_run, sample
 
 from yolox_ops import batched_soft_nms, soft_nms
 
@@ -123,34 +121,6 @@ def test_a_label_of_many_boxes():
     size = 1500
     boxes, scores, labels = sample(size, kinds=1, extent=600)
     assert check_run(soft_nms, boxes, scores, labels, method="linear") <= size // 50
-
-
-@pytest.mark.plain
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 80), st.integers(0, 10_000), st.sampled_from(METHODS))
-def test_permutation_equivariance(n, seed, method):
-    generator = torch.Generator().manual_seed(seed)
-    boxes, labels = random_boxes(n, seed=seed), torch.randint(3, (n,), generator=generator)
-    # No ties, nor such as a decay by a round number makes, which go by the index.
-    scores = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n
-    order = torch.randperm(n, generator=generator)
-    indices, decayed = soft_nms(boxes[order], scores[order], labels[order], method=method)
-    assert check_selection((order[indices], decayed), boxes, scores, labels, method=method) <= 1 + n // 20
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 120), st.integers(1, 9), st.integers(0, 10_000), st.sampled_from(METHODS))
-def test_labels_do_not_touch(n, kinds, seed, method):
-    generator = torch.Generator().manual_seed(seed)
-    boxes, scores = random_boxes(n, seed=seed), torch.rand(n, generator=generator)
-    labels = torch.randint(kinds, (n,), generator=generator)
-    indices, decayed = soft_nms(boxes, scores, labels, method=method)
-    assert (decayed.diff() <= 0).all()
-    for label in range(kinds):
-        members = (labels == label).nonzero()[:, 0]
-        alone = soft_nms(boxes[members], scores[members], method=method)
-        mine = labels[indices] == label
-        torch.testing.assert_close((indices[mine], decayed[mine]), (members[alone[0]], alone[1]), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("method", "code"), [("linear", 1), ("gaussian", 2), ("hard", 3)])
