@@ -109,7 +109,8 @@ bench-compare: build
 instructions: build
 	$(BIN)/python -m benchmarks.instructions $(OPTIONS)
 
-# What needs a GPU, with the Python that is there and no network: make gpu OUT=dir [PARTS="build test sanitize bench"].
+# What needs a GPU, with the Python that is there and no network; all is in OUT/gpu.tar.gz. A call takes ten minutes at
+# most: make gpu OUT=dir, then the same with PARTS=bench; PARTS="build sanitize" on its own.
 gpu:
 	PYTHON=$(PYTHON) tools/gpu.sh "$(OUT)" "$(PARTS)"
 

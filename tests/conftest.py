@@ -34,13 +34,14 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def seeded_and_poisoned():
-    """Every test starts from one seed, and memory that a kernel forgets to write holds NaN or INT64_MAX."""
+    """Every test starts from one seed, and memory that a kernel forgets to write holds NaN or INT64_MAX, unless the
+    simulator or compute-sanitizer (tools/gpu.sh) knows a read of it."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = not SIMULATED and "YOLOX_OPS_UNFILLED" not in os.environ
     if SIMULATED:
         from tests.ptx.tensors import simulator
 
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it has poison of its own, and knows a read of it
         simulator().set_seed(int(os.environ.get("YOLOX_OPS_PTX_SEED", "1")))
     yield
     torch.use_deterministic_algorithms(False)
