@@ -65,13 +65,13 @@ fi
 gpu_tests=$(grep -lE "implementations\(|device_kernels\(|mark\.cuda" --exclude="test_peer_*" tests/*/test_*.py)
 part test-cuda 170 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -k "not triton" \
   --junitxml "$logs/test-cuda.xml" $gpu_tests
-part test-triton 130 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -k triton \
+part test-triton 160 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -k triton \
   --junitxml "$logs/test-triton.xml" $gpu_tests
 
 if asked bench; then
   result=$logs/results/$("$PYTHON" -m benchmarks.machine).json
 fi
-part bench 330 "$PYTHON" -m pytest -q -W default benchmarks/bench_gpu.py --benchmark-columns=min,median \
+part bench 300 "$PYTHON" -m pytest -q -W default benchmarks/bench_gpu.py --benchmark-columns=min,median \
   --benchmark-json "${result:-}"
 
 # Every allocation on its own, so that a step outside is seen. Errors of the API are torch's way to ask what there is.
