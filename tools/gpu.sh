@@ -51,7 +51,7 @@ capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 
 export YOLOX_OPS_CUDA_ARCHS=${YOLOX_OPS_CUDA_ARCHS:-$capability}
 
 # -W default, here and below: another torch or Triton may warn of what this one does not.
-part build 100 bash -ec '
+part build 120 bash -ec '
   "$PYTHON" -m pip install -v --no-build-isolation --no-deps --no-index -e .
   "$PYTHON" -m yolox_ops info
   "$PYTHON" -m pytest -q -W default tests/ops/test_cuda_build.py'
@@ -63,7 +63,7 @@ if asked test && ! "$PYTHON" -c "import xdist"; then
   say "without pytest-xdist the tests run one after the other, and may not end in time"
 fi
 gpu_tests=$(grep -lE "implementations\(|device_kernels\(|mark\.cuda" --exclude="test_peer_*" tests/*/test_*.py)
-part test-cuda 170 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -k "not triton" \
+part test-cuda 160 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -k "not triton" \
   --junitxml "$logs/test-cuda.xml" $gpu_tests
 part test-triton 160 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -k triton \
   --junitxml "$logs/test-triton.xml" $gpu_tests
@@ -71,7 +71,7 @@ part test-triton 160 "$PYTHON" -m pytest -q -W default "${workers[@]}" -m cuda -
 if asked bench; then
   result=$logs/results/$("$PYTHON" -m benchmarks.machine).json
 fi
-part bench 300 "$PYTHON" -m pytest -q -W default benchmarks/bench_gpu.py --benchmark-columns=min,median \
+part bench 290 "$PYTHON" -m pytest -q -W default benchmarks/bench_gpu.py --benchmark-columns=min,median \
   --benchmark-json "${result:-}"
 
 # Every allocation on its own, so that a step outside is seen. Errors of the API are torch's way to ask what there is.
