@@ -2,8 +2,8 @@
 # What only a GPU can show, without a network: make gpu OUT=dir [PARTS="build test"].
 #
 # It fits a machine that is borrowed for 15 minutes and ends a command after 10: PARTS="build test", then PARTS=bench
-# while that machine is still there; on another, for nothing is kept, PARTS="build sanitize". OUT gets one file, for few
-# come back: gpu.tar.gz, with logs, JUnit's XML and results/MACHINE.json.
+# while that machine is still there. The sanitizers take another: PARTS="build sanitize". OUT gets one file, as few come
+# back: gpu.tar.gz, with logs, JUnit's XML and results/MACHINE.json.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "${1:?usage: tools/gpu.sh OUT [PARTS]}")
