@@ -54,13 +54,13 @@ def test_the_order_of_candidates_does_not_matter(kernel, monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threshold", [1e-3, -3.0])
 def test_labels_of_any_number_of_boxes(kernel, method, threshold, monkeypatch):
-    """Labels of up to 16 boxes, of more, and of more than 32, which take several steps."""
+    """Labels of up to 16 boxes, of more, and of more than the threads of a program, which take several steps."""
     launcher = importlib.import_module("yolox_ops.triton.soft_nms")
     monkeypatch.setattr(launcher, "SMALL", 16)
-    monkeypatch.setattr(launcher, "LARGE", 32)
-    boxes, scores, labels = sample(1, 90, extent=100)
-    labels = labels.clamp(max=3) * (torch.rand(1, 90) < 0.8)
-    boxes, scores = boxes + torch.rand(1, 90, 4), scores if threshold > 0 else scores - 0.5
+    monkeypatch.setattr(launcher, "LARGE", 512)
+    boxes, scores, labels = sample(1, 700, extent=400)
+    labels = labels.clamp(max=3) * (torch.rand(1, 700) < 0.1)
+    boxes, scores = boxes + torch.rand(1, 700, 4), scores if threshold > 0 else scores - 0.5
     for groups in (labels, None):
         check_equals_cpp(kernel, "soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
 
