@@ -22,7 +22,9 @@ PROGRAM := PYTHONPATH=.:tests/support $(BIN)/python tests/programs
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DYOLOX_OPS_ONE_LEVEL -O1 -g1
 SANITIZED = YOLOX_OPS_BUILD=build/native-sanitized YOLOX_OPS_CXXFLAGS="$(SANITIZE)"
 UNDER_SANITIZERS = LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)" \
-  ASAN_OPTIONS=detect_leaks=0 YOLOX_OPS_UNDER_TEST=build/sanitized
+  ASAN_OPTIONS=detect_leaks=0
+TEST_SANITIZED = YOLOX_OPS_UNDER_TEST=build/sanitized $(UNDER_SANITIZERS)
+SIMULATE_SANITIZED = YOLOX_OPS_PTX_BUILD=build/ptx-sanitized YOLOX_OPS_SERVERS=nvcc-ptx
 
 SEEDS ?= 2
 
@@ -118,10 +120,13 @@ gpu:
 audit: build
 	$(BIN)/torch-abi-audit --check torch yolox_ops/_C*.so
 
-# The tests of C++ once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The tests of C++ once more, under AddressSanitizer and UndefinedBehaviorSanitizer; and what devices promise, with the
+# host code of the CUDA kernels under them.
 sanitize: sanitized
-	$(UNDER_SANITIZERS) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests/support tests/programs" $(PYTEST) \
+	$(TEST_SANITIZED) $(BIN)/python -m pytest -o pythonpath="build/sanitized . tests/support tests/programs" $(PYTEST) \
 	  -m "not heavy and not plain"
+	$(SIMULATE_SANITIZED) $(SANITIZED) $(BIN)/python tests/ptx/build.py
+	$(SIMULATE_SANITIZED) $(UNDER_SANITIZERS) $(BIN)/python -m pytest $(PYTEST) -k nvcc-ptx $(DEVICE_TESTS)
 
 sanitized: build
 	$(SANITIZED) CUDA_HOME= $(BIN)/python setup.py -q build --build-lib build/sanitized
@@ -132,7 +137,7 @@ fuzz: build
 
 # The same under both sanitizers. -P: not the package that lies in the checkout.
 fuzz-sanitized: sanitized
-	$(UNDER_SANITIZERS) PYTHONPATH="build/sanitized:.:tests/support" $(BIN)/python -P -m fuzz --minutes $(or $(MINUTES),10)
+	$(TEST_SANITIZED) PYTHONPATH="build/sanitized:.:tests/support" $(BIN)/python -P -m fuzz --minutes $(or $(MINUTES),10)
 
 # Every op under ThreadSanitizer, on threads that it sees in place of OpenMP's.
 races: build

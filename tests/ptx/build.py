@@ -1,5 +1,6 @@
 """Builds into build/ptx/ the simulator, an allocator for torch, and, where nvcc is found, the CUDA kernels as PTX with
-the host code that launches them: python tests/ptx/build.py. CXX and CUDA_HOME hold as for setup.py."""
+the host code that launches them: python tests/ptx/build.py. CXX and CUDA_HOME hold as for setup.py, YOLOX_OPS_CXXFLAGS
+for that host code; YOLOX_OPS_PTX_BUILD names another folder."""
 
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from ninja import ninja_syntax
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTPUT = ROOT / "build/ptx"
+OUTPUT = ROOT / os.environ.get("YOLOX_OPS_PTX_BUILD", "build/ptx")
 # Products and sums stay apart, and signed integers wrap, as on the machine that is simulated.
 CXXFLAGS = "-std=c++20 -O3 -march=native -fPIC -ffp-contract=off -fwrapv -fno-math-errno -fno-trapping-math -Wall"
 HERE = "tests/ptx"
@@ -53,7 +54,9 @@ def write_plan(ninja: ninja_syntax.Writer, setup, torch: Path, nvcc: str | None)
     if nvcc is None:
         return
     # What is shipped for GPUs to come, uncompressed: the host code hands it to the runtime, which is ours.
-    flags = f"{setup.NVCCFLAGS} -Xcompiler -O1 -gencode arch=compute_90,code=compute_90 --no-compress {setup.TARGET}"
+    of_host = " ".join(f"-Xcompiler '{flag}'" for flag in os.environ.get("YOLOX_OPS_CXXFLAGS", "-O1").split())
+    of_host = of_host.replace(",", "\\,")  # which separates nvcc's own lists of flags
+    flags = f"{setup.NVCCFLAGS} {of_host} -gencode arch=compute_90,code=compute_90 --no-compress {setup.TARGET}"
     folders = f"-I{HERE}/include -Icsrc -I{torch}/include"
     ninja.rule("nvcc", f"{nvcc} {flags} {folders} -MD -MF $out.d -c $in -o $out", depfile="$out.d", deps="gcc")
     kernels = [source for source in setup.sources(".cu") if not source.endswith("build_info.cu")]
