@@ -21,7 +21,6 @@ import triton
 
 from benchmarks.ptx_workloads import BACKENDS, WORKLOADS
 from setup import find_nvcc
-from tests.ptx.compiled_cuda import LIBRARY
 from tests.ptx.registers import find_ptxas, version_of
 from yolox_ops.explanation.table import table
 
@@ -45,7 +44,7 @@ Budget = dict[str, Any]  # backends: by name, tools that wrote the PTX; workload
 
 
 def has_nvcc() -> bool:
-    return find_nvcc() is not None and LIBRARY.exists()
+    return find_nvcc() is not None
 
 
 def tools(backend: str) -> dict[str, str]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 
 from tests.ptx.build import OUTPUT
+from tests.ptx.simulator import built
 from tests.ptx.tensors import memory_of, simulator
 
-LIBRARY = OUTPUT / "_C_simulated.so"
 POINTERS = ctypes.POINTER(ctypes.c_void_p)
 LAUNCH = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, ctypes.c_uint32, POINTERS
@@ -25,8 +25,9 @@ class Kernels:
         self.error: Exception | None = None
         self.hook = LAUNCH(self.launch)
         define_ops()
-        torch.ops.load_library(LIBRARY)
-        runtime = ctypes.CDLL(str(LIBRARY))
+        library = built("_C_simulated.so")
+        torch.ops.load_library(library)
+        runtime = ctypes.CDLL(str(library))
         runtime.runtime_module.restype = ctypes.c_char_p
         runtime.runtime_count_modules.restype = ctypes.c_size_t
         for index in range(runtime.runtime_count_modules()):

@@ -5,6 +5,7 @@ import functools
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.ptx.build import OUTPUT
 from tests.ptx.costs import H200, InstructionCost, LaunchCost, MachineCost, cost_of
@@ -19,12 +20,16 @@ class SimulationError(RuntimeError):
     """Kernel, line of the PTX text, instruction, and the fact."""
 
 
+def built(name: str) -> Path:
+    path = OUTPUT / name
+    if not path.exists():
+        raise ImportError(f"{path} is missing: make simulator")
+    return path
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
-    path = OUTPUT / "libsimulator.so"
-    if not path.exists():
-        raise ImportError(f"{path} is missing: python tests/ptx/build.py")
-    loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    loaded = ctypes.CDLL(str(built("libsimulator.so")), mode=ctypes.RTLD_GLOBAL)
     for name in ("simulator_load", "simulator_launch", "simulator_set_costs"):
         getattr(loaded, name).restype = ctypes.c_char_p
     loaded.simulator_set_costs.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32]

@@ -1,14 +1,14 @@
 """Barriers of kernels that are shipped, taken out one at a time: the simulator notices."""
 
-import pytest
 import torch
+from impls import marks_of
 from scenes import random_scene
 
-from tests.ptx.compiled_cuda import LIBRARY, kernels, ptx_kernel
+from tests.ptx.compiled_cuda import kernels, ptx_kernel
 from tests.ptx.simulator import SimulationError, demangle
 from tests.ptx.syntax import Instruction
 
-pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="no nvcc here, so no CUDA kernel became PTX")
+pytestmark = marks_of("nvcc-ptx")
 
 
 def dropped(kernel_name: str, op: str, *args: object) -> tuple[list[int], list[int]]:

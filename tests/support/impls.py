@@ -73,9 +73,9 @@ def marks_of(server: str) -> list[pytest.MarkDecorator]:
     if server.endswith("cuda"):
         return [pytest.mark.cuda]
     if server == "nvcc-ptx":
-        from tests.ptx.compiled_cuda import LIBRARY
+        from setup import find_nvcc
 
-        return [] if LIBRARY.exists() else [pytest.mark.skip(reason="no nvcc here, so no CUDA kernel became PTX")]
+        return [] if find_nvcc() else [pytest.mark.skip(reason="no nvcc here, so no CUDA kernel became PTX")]
     return []
 
 
