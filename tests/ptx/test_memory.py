@@ -22,12 +22,12 @@ def test_widths(kind):
     assert (wide == values).all()
 
 
-@pytest.mark.parametrize(("count", "kind"), [(2, "u8"), (4, "u8"), (2, "f32"), (4, "f32"), (2, "f64")])
+@pytest.mark.parametrize(("count", "kind"), [(2, "u8"), (4, "u8"), (2, "f32"), (4, "f32"), (8, "f32"), (2, "f64")])
 def test_vectors(count, kind):
-    values = numpy.arange(32 * count).astype(DTYPES[kind])
-    turned = numpy.zeros_like(values)
+    size = count * DTYPES[kind].itemsize
+    values, turned = (aligned_words(32 * size // 4).view(DTYPES[kind]) for _ in range(2))
+    values[:] = numpy.arange(32 * count)
     registers = [f"%x{k}" for k in range(count)]
-    size = count * values.itemsize
     body = f"""mad.wide.u32 %e, %t, {size}, %a0; mad.wide.u32 %f, %t, {size}, %a1;
     ld.global.v{count}.{kind} {{{", ".join(registers)}}}, [%e];
     st.global.v{count}.{kind} [%f], {{{", ".join(registers[::-1])}}};"""
@@ -118,17 +118,34 @@ def test_a_load_that_is_not_aligned():
 
 
 @pytest.mark.parametrize(("space", "declared"), [("shared", SHARED), ("local", LOCAL)])
-def test_what_a_block_or_a_thread_does_not_have(space, declared):
-    body = f"mov.u64 %b, buffer; st.{space}.u32 [%b+256], %t;"
-    fails(rf"st.{space}.u32: .*out of bounds: 4 bytes at 0x100 of {space}", body, declarations=declared)
+@pytest.mark.parametrize("offset", [256, -4])
+def test_what_a_block_or_a_thread_does_not_have(space, declared, offset):
+    body = f"mov.u64 %b, buffer; st.{space}.u32 [%b+{offset}], %t;"
+    place = "0x100" if offset == 256 else r"0x(ffffffff)?fffffffc"
+    fails(rf"st.{space}.u32: .*out of bounds: 4 bytes at {place} of {space}", body, declarations=declared)
 
 
-def test_parameters_that_there_are_not():
+def test_the_highest_addresses():
+    """Where an address and the bytes behind it add up to 0."""
+    body = "mov.u64 %b, 0; ld.global.u32 %x, [%b+-4];"
+    fails("ld.global.u32: .*no tensor has: 4 bytes at 0xfffffffffffffffc of global", body, aligned_words(16))
+
+
+@pytest.mark.parametrize("offset", [8, -8])
+def test_parameters_that_there_are_not(offset):
     fails(
-        r"ld.param.u64: .*parameters that the kernel does not have, at 0x8",
-        "ld.param.u64 %x, [p0+8];",
+        rf"ld.param.u64: .*parameters that the kernel does not have, at 0x({offset:x}|fffffffffffffff8)",
+        f"ld.param.u64 %x, [p0+{offset}];",
         aligned_words(16),
     )
+
+
+def test_lanes_read_parameters_of_their_own():
+    """As where a kernel looks up an argument that is an array by a thread's number."""
+    words, found = aligned_words(16), numpy.zeros(2, "u8")
+    body = "mov.u64 %b, p0; mad.wide.u32 %b, %t, 8, %b; ld.param.u64 %x, [%b];"
+    run(body + store(1, "u64", "%x"), words, found, threads=2)
+    assert found.tolist() == [words.ctypes.data, found.ctypes.data]
 
 
 @pytest.mark.parametrize(("space", "declared"), [("shared", SHARED), ("local", LOCAL)])

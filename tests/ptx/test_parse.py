@@ -76,7 +76,12 @@ def test_what_is_not_known_is_named():
         SimulationError, match=r"line \d+, wgmma.fence.sync: an instruction that the simulator does not know"
     ):
         run("wgmma.fence.sync;")
-    for opcode in ("add.rp.f32 %x, %y, %z", "ld.global.new_hint.u32 %x, [%a0]", "atom.global.inc.u32 %x, [%a0], %y"):
+    for opcode in (
+        "add.rp.f32 %x, %y, %z",
+        "ld.global.new_hint.u32 %x, [%a0]",
+        "atom.global.inc.u32 %x, [%a0], %y",
+        "atom.global.add.v2.f32 {%x, %y}, [%a0], {%z, %w}",
+    ):
         with pytest.raises(
             SimulationError, match=f"{opcode.split()[0]}: an instruction that the simulator does not know"
         ):

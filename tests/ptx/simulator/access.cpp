@@ -133,21 +133,21 @@ void load(Warp& warp, const Instruction& i, uint32_t lanes) {
   });
 }
 
-// All lanes read the same; the address is an offset in the parameters.
+// The address is an offset in the parameters.
 void load_parameter(Warp& warp, const Instruction& i, uint32_t lanes) {
   const Access& access = i.access;
   const uint64_t* base = warp.source(i, 0);
-  const int first = std::countr_zero(lanes);
-  const uint64_t offset = base[first] + i.offset;
-  if (offset + access.total() > warp.block().kernel().parameter_bytes) {
-    warp.block().fail(warp, first, "reads parameters that the kernel does not have, at " + hex(offset));
-  }
-  for (int k = 0; k < access.count; ++k) {
-    const uint8_t* bytes = warp.block().launch().parameters + offset + k * access.bytes;
-    const uint64_t value = load_value(bytes, access.bytes, access.is_signed);
-    uint64_t* result = warp.result(i, k);
-    each_lane(lanes, [&](int lane) { result[lane] = value; });
-  }
+  const uint64_t end = warp.block().kernel().parameter_bytes;
+  each_lane(lanes, [&](int lane) {
+    const uint64_t offset = base[lane] + i.offset;
+    if (offset > end || access.total() > end - offset) {
+      warp.block().fail(warp, lane, "reads parameters that the kernel does not have, at " + hex(offset));
+    }
+    const uint8_t* bytes = warp.block().launch().parameters + offset;
+    for (int k = 0; k < access.count; ++k) {
+      warp.result(i, k)[lane] = load_value(bytes + k * access.bytes, access.bytes, access.is_signed);
+    }
+  });
 }
 
 void store(Warp& warp, const Instruction& i, uint32_t lanes) {

@@ -75,7 +75,7 @@ bool decode_atomic(Instruction& i, const Parts& parts) {
   }
   i.execute = find_atomic(operation, parts.back());
   i.access.is_atomic = true;
-  return i.execute != nullptr && decode_access(i, access);
+  return i.execute != nullptr && decode_access(i, access) && i.access.count == 1;
 }
 
 }  // namespace ptx

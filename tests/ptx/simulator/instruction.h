@@ -46,7 +46,7 @@ struct Instruction {
   int64_t offset = 0;
   int result_count = 0, source_count = 0;
   std::array<int32_t, 8> results{};  // -1: thrown away
-  std::array<Source, 8> sources{};
+  std::array<Source, 9> sources{};   // of a store: the address, and up to 8 values
   Access access;
   uint8_t variant = 0;  // which of its family; the family's file names them
 };

@@ -21,7 +21,7 @@ bool Memory::find(uint64_t address, size_t bytes) {
   const auto behind = ends_.upper_bound(address);
   if (behind == ends_.begin()) return false;
   std::tie(begin_, end_) = *std::prev(behind);
-  return begin_ <= address && address + bytes <= end_;
+  return is_in_last(address, bytes);
 }
 
 void OwnMemory::reset(size_t bytes) {

@@ -22,11 +22,13 @@ class Memory {
   void remove(uint64_t address);
   // Nothing is freed while a launch runs, which therefore need not look up again what it found last.
   void start_launch() { begin_ = 1, end_ = 0; }
-  bool holds(uint64_t address, size_t bytes) {
-    return (begin_ <= address && address + bytes <= end_) || find(address, bytes);
-  }
+  bool holds(uint64_t address, size_t bytes) { return is_in_last(address, bytes) || find(address, bytes); }
 
  private:
+  // An address may be so high that its sum with the bytes wraps around.
+  bool is_in_last(uint64_t address, size_t bytes) const {
+    return begin_ <= address && address <= end_ && bytes <= end_ - address;
+  }
   bool find(uint64_t address, size_t bytes);
 
   std::mutex mutex_;
@@ -38,7 +40,7 @@ class Memory {
 class OwnMemory {
  public:
   void reset(size_t bytes);
-  bool holds(uint64_t offset, size_t bytes) const { return offset + bytes <= bytes_.size(); }
+  bool holds(uint64_t offset, size_t bytes) const { return offset <= bytes_.size() && bytes <= bytes_.size() - offset; }
   uint8_t* at(uint64_t offset) { return bytes_.data() + offset; }
   bool is_written(uint64_t offset, size_t bytes) const;
   void note_written(uint64_t offset, size_t bytes);
