@@ -132,6 +132,12 @@ def test_integers_convert(kind, to):
     check(f"cvt.{to}.{kind}", to, [kind], lambda a: wrap(a, to), edges(kind))
 
 
+@pytest.mark.parametrize("opcode", ["cvt.s8.s64", "cvt.s32.s64", "cvt.rzi.s8.f64", "cvt.rni.s16.f64"])
+def test_an_integer_fills_a_wider_register(opcode):
+    kind = opcode.rpartition(".")[2]
+    check(opcode, "s64", [kind], lambda a: a, [-100, -1, 0, 1, 100])
+
+
 @pytest.mark.parametrize("to", ["f32", "f64"])
 @pytest.mark.parametrize("kind", INTEGERS)
 def test_integers_become_floats(kind, to):

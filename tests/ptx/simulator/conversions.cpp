@@ -34,6 +34,13 @@ struct Up {
   }
 };
 
+// The bits that a register gets: an integer may stand in a wider one, which its sign then fills.
+template <class T>
+uint64_t extended_bits_of(T value) {
+  if constexpr (std::is_integral_v<T>) return static_cast<uint64_t>(value);
+  return bits_of(value);
+}
+
 // Out of range: the nearest integer there is. NaN: 0, or the highest bit alone where either side has 64 bits.
 template <class To, class From, class Round>
 void float_to_integer(Warp& warp, const Instruction& i, uint32_t lanes) {
@@ -54,7 +61,7 @@ void float_to_integer(Warp& warp, const Instruction& i, uint32_t lanes) {
     } else if (!std::isnan(value)) {
       converted = static_cast<To>(value);
     }
-    result[lane] = bits_of(converted);
+    result[lane] = extended_bits_of(converted);
   });
 }
 
@@ -63,34 +70,19 @@ template <class To, class From>
 void convert(Warp& warp, const Instruction& i, uint32_t lanes) {
   uint64_t* result = warp.result(i, 0);
   const uint64_t* a = warp.source(i, 0);
-  each_lane(lanes, [=](int lane) { result[lane] = bits_of(static_cast<To>(value_of<From>(a[lane]))); });
-}
-
-// A register may be wider than a narrow integer, whose sign then fills it.
-template <class To, class From>
-void convert_narrow(Warp& warp, const Instruction& i, uint32_t lanes) {
-  uint64_t* result = warp.result(i, 0);
-  const uint64_t* a = warp.source(i, 0);
-  each_lane(lanes,
-            [=](int lane) { result[lane] = bits_of(static_cast<int32_t>(static_cast<To>(value_of<From>(a[lane])))); });
-}
-
-template <class To, class From>
-void add_integer_pair(Table& table, const std::string& to, const std::string& from) {
-  table["cvt." + to + "." + from] =
-      std::is_signed_v<To> && sizeof(To) < 4 ? convert_narrow<To, From> : convert<To, From>;
+  each_lane(lanes, [=](int lane) { result[lane] = extended_bits_of(static_cast<To>(value_of<From>(a[lane]))); });
 }
 
 template <class Integer>
 void add_integer(Table& table, const std::string& type) {
-  add_integer_pair<int8_t, Integer>(table, "s8", type);
-  add_integer_pair<uint8_t, Integer>(table, "u8", type);
-  add_integer_pair<int16_t, Integer>(table, "s16", type);
-  add_integer_pair<uint16_t, Integer>(table, "u16", type);
-  add_integer_pair<int32_t, Integer>(table, "s32", type);
-  add_integer_pair<uint32_t, Integer>(table, "u32", type);
-  add_integer_pair<int64_t, Integer>(table, "s64", type);
-  add_integer_pair<uint64_t, Integer>(table, "u64", type);
+  table["cvt.s8." + type] = convert<int8_t, Integer>;
+  table["cvt.u8." + type] = convert<uint8_t, Integer>;
+  table["cvt.s16." + type] = convert<int16_t, Integer>;
+  table["cvt.u16." + type] = convert<uint16_t, Integer>;
+  table["cvt.s32." + type] = convert<int32_t, Integer>;
+  table["cvt.u32." + type] = convert<uint32_t, Integer>;
+  table["cvt.s64." + type] = convert<int64_t, Integer>;
+  table["cvt.u64." + type] = convert<uint64_t, Integer>;
   table["cvt.rn.f32." + type] = convert<float, Integer>;
   table["cvt.rn.f64." + type] = convert<double, Integer>;
   table["cvt.rzi." + type + ".f32"] = float_to_integer<Integer, float, ToZero>;
