@@ -78,12 +78,18 @@ def test_halves_side_by_side(kind):
     first, second = pairs(HALVES)
     a, b = (half_bits(kind, values).astype("u4") for values in (first, second))
     a, b = a | numpy.roll(a, 3) << 16, b | numpy.roll(b, 3) << 16
-    low, high = (numpy.zeros(len(a), "u4") for _ in range(2))
-    body = load(0, "b32") + load(1, "b32") + f"setp.lt.{kind}x2 %p|%q, %v0, %v1;"
-    run(body + store(2, "pred", "%p") + store(3, "pred", "%q"), a, b, low, high, threads=len(a))
+    low, high, joined_low, joined_high = (numpy.zeros(len(a), "u4") for _ in range(4))
+    body = f"""{load(0, "b32")} {load(1, "b32")} setp.lt.{kind}x2 %p|%q, %v0, %v1;
+    setp.lt.u32 %s, %t, 50; setp.lt.or.{kind}x2 %m|%n, %v0, %v1, %s;"""
+    for array, predicate in enumerate(["%p", "%q", "%m", "%n"], 2):
+        body += store(array, "pred", predicate)
+    run(body, a, b, low, high, joined_low, joined_high, threads=len(a))
     expected = numpy.array(first) < numpy.array(second)
+    others = numpy.arange(len(a)) < 50
     numpy.testing.assert_array_equal(low, expected)
     numpy.testing.assert_array_equal(high, numpy.roll(expected, 3))
+    numpy.testing.assert_array_equal(joined_low, expected | others)
+    numpy.testing.assert_array_equal(joined_high, numpy.roll(expected, 3) | others)
 
 
 @pytest.mark.parametrize(("name", "join"), [("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)])

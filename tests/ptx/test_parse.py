@@ -81,6 +81,8 @@ def test_what_is_not_known_is_named():
         "ld.global.new_hint.u32 %x, [%a0]",
         "atom.global.inc.u32 %x, [%a0], %y",
         "atom.global.add.v2.f32 {%x, %y}, [%a0], {%z, %w}",
+        "redux.sync.min.f32 %x, %y, 0xffffffff",
+        "mov.b128 {%x, %y}, %z",
     ):
         with pytest.raises(
             SimulationError, match=f"{opcode.split()[0]}: an instruction that the simulator does not know"
@@ -89,6 +91,9 @@ def test_what_is_not_known_is_named():
     for barrier in ("bar.sync 1, 64", "bar.red.popc.u32 %x, 1, 64, %p", "barrier.cluster.arrive"):
         with pytest.raises(SimulationError, match="an instruction that the simulator does not know"):
             run(f"{barrier};")
+    for opcode in ("selp.b32 %x, 1, 2, !%p", "and.pred %p, %q, !%s", "mov.pred %p, !%q"):
+        with pytest.raises(SimulationError, match=f"{opcode.split()[0]}: reads a negated predicate"):
+            run(f"{opcode};")
     with pytest.raises(SyntaxNotKnown, match=r"line 1: \.func"):
         parse_module(".func helper() { ret; }")
     with pytest.raises(KeyError, match="nothing is known of elsewhere"):

@@ -47,9 +47,14 @@ bool join(Join kind, bool outcome, bool other) {
   return outcome;
 }
 
+// The predicate that outcomes are joined with, a bit a lane.
+uint32_t other_predicates(const Warp& warp, const Instruction& i, uint32_t lanes) {
+  return i.source_count > 2 ? warp.lanes_where(i.sources[2], lanes) : 0;
+}
+
 // Writes outcomes, a bit a lane, joined with a predicate, and that of the opposite outcomes behind them.
 void write_joined(Warp& warp, const Instruction& i, uint32_t lanes, uint32_t outcomes) {
-  const uint32_t others = i.source_count > 2 ? warp.lanes_where(i.sources[2], lanes) : 0;
+  const uint32_t others = other_predicates(warp, i, lanes);
   for (int k = 0; k < i.result_count; ++k) {
     uint64_t* result = warp.result(i, k);
     const uint32_t here = k == 0 ? outcomes : ~outcomes;
@@ -76,10 +81,12 @@ void compare(Warp& warp, const Instruction& i, uint32_t lanes) {
 template <class T, class Comparison>
 void compare_pairs(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint64_t *a = warp.source(i, 0), *b = warp.source(i, 1);
+  const uint32_t others = other_predicates(warp, i, lanes);
   for (int k = 0; k < i.result_count; ++k) {
     uint64_t* result = warp.result(i, k);
     each_lane(lanes, [=](int lane) {
-      result[lane] = Comparison()(value_of<T>(a[lane] >> 16 * k), value_of<T>(b[lane] >> 16 * k));
+      const bool outcome = Comparison()(value_of<T>(a[lane] >> 16 * k), value_of<T>(b[lane] >> 16 * k));
+      result[lane] = join(Join(i.variant), outcome, others >> lane & 1);
     });
   }
 }

@@ -1,5 +1,6 @@
 #include "decode.h"
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 
@@ -47,6 +48,20 @@ Instruction parse_instruction(std::istringstream& in) {
   return i;
 }
 
+// PTX may negate any predicate that is read, but compilers negate guards, and those of these families.
+bool may_negate_sources(const Instruction& i) {
+  const std::string family = i.opcode.substr(0, i.opcode.find('.'));
+  return family == "setp" || family == "vote" || family == "bar" || family == "barrier";
+}
+
+void decode_or_throw(const std::string& kernel, Instruction& i) {
+  if (!decode_opcode(i)) throw Error(kernel, i, "an instruction that the simulator does not know");
+  const auto is_negated = [](const Source& source) { return source.negated; };
+  if (std::ranges::any_of(i.sources, is_negated) && !may_negate_sources(i)) {
+    throw Error(kernel, i, "reads a negated predicate, which the simulator does not know of this instruction");
+  }
+}
+
 }  // namespace
 
 Kernel decode_kernel(const std::string& text) {
@@ -78,7 +93,7 @@ Kernel decode_kernel(const std::string& text) {
       kernel.constants.push_back(bits);
     } else if (item == "i") {
       Instruction i = parse_instruction(in);
-      if (!decode_opcode(i)) throw Error(kernel.name, i, "an instruction that the simulator does not know");
+      decode_or_throw(kernel.name, i);
       kernel.code.push_back(i);
     }
   }

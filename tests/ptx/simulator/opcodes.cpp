@@ -32,33 +32,33 @@ bool decode_fence(Instruction& i, const Parts&) {
 
 // Families whose operation is parts[2], as shfl.sync.bfly.b32; lanes wait for those that their mask names.
 template <class T, Execute execute>
-bool decode_exchange(Instruction& i, const Parts& parts, const std::map<std::string, T>& variants) {
+bool decode_exchange(Instruction& i, const Parts& parts, const std::map<std::string, T>& variants, const Parts& types) {
   T variant;
-  if (parts.size() < 4 || parts[1] != "sync" || !find_part({parts[2]}, variants, variant)) return false;
+  if (parts.size() != 4 || parts[1] != "sync" || !find_part({parts[2]}, variants, variant)) return false;
   i.variant = static_cast<uint8_t>(variant);
   i.access.is_signed = parts[3] == "s32";
   i.flow = Flow::kMeetLanes;
   i.execute = execute;
-  return true;
+  return has(types, parts[3]);
 }
 
 bool decode_shuffle(Instruction& i, const Parts& parts) {
   static const std::map<std::string, Shuffle> kinds = {
       {"up", Shuffle::kUp}, {"down", Shuffle::kDown}, {"bfly", Shuffle::kButterfly}, {"idx", Shuffle::kIndex}};
-  return decode_exchange<Shuffle, shuffle>(i, parts, kinds);
+  return decode_exchange<Shuffle, shuffle>(i, parts, kinds, {"b32"});
 }
 
 bool decode_vote(Instruction& i, const Parts& parts) {
   static const std::map<std::string, Vote> kinds = {
       {"ballot", Vote::kBallot}, {"any", Vote::kAny}, {"all", Vote::kAll}, {"uni", Vote::kUniform}};
-  return decode_exchange<Vote, vote>(i, parts, kinds);
+  return decode_exchange<Vote, vote>(i, parts, kinds, {"b32", "pred"});
 }
 
 bool decode_reduction(Instruction& i, const Parts& parts) {
   static const std::map<std::string, Reduction> kinds = {{"add", Reduction::kAdd}, {"min", Reduction::kMin},
                                                          {"max", Reduction::kMax}, {"and", Reduction::kAnd},
                                                          {"or", Reduction::kOr},   {"xor", Reduction::kXor}};
-  return decode_exchange<Reduction, reduce_lanes>(i, parts, kinds);
+  return decode_exchange<Reduction, reduce_lanes>(i, parts, kinds, {"s32", "u32", "b32"});
 }
 
 bool decode_active(Instruction& i, const Parts&) {
@@ -110,9 +110,9 @@ bool decode_comparison(Instruction& i, const Parts& parts) {
 
 bool decode_move(Instruction& i, const Parts& parts) {
   if (i.result_count == 1 && i.source_count == 1) return (i.execute = find_arithmetic(i.opcode)) != nullptr;
-  i.access.bytes = static_cast<uint8_t>(std::stoi(parts.back().substr(1)) / 8);
+  static const std::map<std::string, uint8_t> widths = {{"b16", 2}, {"b32", 4}, {"b64", 8}};
   i.execute = i.result_count > 1 ? unpack : pack;
-  return true;
+  return find_part({parts.back()}, widths, i.access.bytes);
 }
 
 }  // namespace
