@@ -107,6 +107,8 @@ class Encoder:
     def source(self, operand: Operand) -> str:
         match operand:
             case Register(name):
+                if name not in self.kernel.registers and name not in SPECIAL:
+                    raise KeyError(f"{self.kernel.name}: nothing is known of {name}")
                 return f"r{self.rows.setdefault(name, len(self.rows))}"
             case Negated(predicate):
                 return "!" + self.source(predicate)

@@ -16,6 +16,8 @@ def split_operands(text: str) -> list[str]:
 
 
 def parse_operand(word: str) -> Operand:
+    if word == "_":
+        return Several((None,))
     if word.startswith("["):
         return parse_address(word[1:-1].strip())
     if word.startswith("{"):

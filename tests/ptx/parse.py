@@ -96,9 +96,16 @@ def declare(kernel: Kernel, line: int, text: str) -> None:
     if word in (".shared", ".local"):
         kernel.variables.append(parse_variable(text))
     elif word == ".reg":
-        kernel.registers |= {name.strip() for name in text.split(None, 2)[2].split(",")}
+        for name in text.split(None, 2)[2].split(","):
+            kernel.registers |= declared_registers(name.strip())
     elif word != ".pragma":
         raise SyntaxNotKnown(f"line {line}: {text}")
+
+
+def declared_registers(declared: str) -> set[str]:
+    """One register, or, as %r<3>, those from %r0 to %r2."""
+    name, _, count = declared.rstrip(">").partition("<")
+    return {f"{name}{index}" for index in range(int(count))} if count else {name}
 
 
 def parse_variable(text: str) -> Variable:
@@ -148,10 +155,9 @@ def parse_instruction(line: int, text: str) -> Instruction:
     guard = None
     if text.startswith("@"):
         word, text = text[1:].split(None, 1)
-        guard = parse_operand(word)
-        assert isinstance(guard, Register | Negated)
-    opcode, _, rest = text.partition(" ") if "\t" not in text else text.replace("\t", " ", 1).partition(" ")
+        guard = Negated(Register(word[1:])) if word.startswith("!") else Register(word)
+    opcode, *rest = text.split(None, 1)
     try:
-        return Instruction(line, opcode, tuple(parse_operand(word) for word in split_operands(rest)), guard)
+        return Instruction(line, opcode, tuple(parse_operand(word) for word in split_operands("".join(rest))), guard)
     except ValueError:
         raise SyntaxNotKnown(f"line {line}: {text}") from None

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 
 import numpy
 
@@ -26,7 +27,9 @@ def kernel(body: str, arrays: int, declarations: str = "") -> str:
     """A kernel whose arrays' addresses stand in %a0, %a1, ... and whose thread's number in %t."""
     parameters = ", ".join(f".param .u64 p{k}" for k in range(arrays))
     loads = "\n".join(f"ld.param.u64 %a{k}, [p{k}];" for k in range(arrays))
-    return f".visible .entry small({parameters})\n{{\n{declarations}\nmov.u32 %t, %tid.x;\n{loads}\n{body}\nret;\n}}\n"
+    code = f"{declarations}\nmov.u32 %t, %tid.x;\n{loads}\n{body}\nret;"
+    registers = ", ".join(sorted(set(re.findall(r"%\w+", code))))
+    return f".visible .entry small({parameters})\n{{\n.reg .b64 {registers};\n{code}\n}}\n"
 
 
 def run(body: str, *arrays: numpy.ndarray, threads: int = 32, grid=(1, 1, 1), declarations: str = "", seed: int = 0):

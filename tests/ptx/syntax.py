@@ -71,4 +71,4 @@ class Kernel:
     variables: list[Variable] = field(default_factory=list)
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)  # indices of instructions
-    registers: set[str] = field(default_factory=set)  # those whose names do not begin with %
+    registers: set[str] = field(default_factory=set)

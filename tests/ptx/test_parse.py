@@ -24,7 +24,7 @@ MODULE = """
 )
 .reqntid 32
 {
-    .reg .pred %p<2>;
+    .reg .pred %p<2>; .reg .b64 %rd<2>;
     .shared .align 8 .b8 own[16];  // demoted
     .loc 1 34 0
 $L__begin:
@@ -98,6 +98,19 @@ def test_what_is_not_known_is_named():
         parse_module(".func helper() { ret; }")
     with pytest.raises(KeyError, match="nothing is known of elsewhere"):
         run("mov.u64 %x, elsewhere;")
+    for name in ("%smid", "%r2"):
+        (kernel,) = simulator().load(f".entry unknown() {{ .reg .b32 %r<2>; mov.u32 %r0, {name}; ret; }}")
+        with pytest.raises(KeyError, match=f"nothing is known of {name}"):
+            simulator().launch(kernel, (1, 1, 1), 1, b"")
+
+
+def test_registers_with_any_name_and_results_thrown_away():
+    found = numpy.zeros(32, "u4")
+    run(
+        "{ .reg .pred p; setp.ge.u32 p, %t, 3; @p red.global.add.u32 [%a0], 1; @!p atom.global.add.u32 _, [%a0], 5; }",
+        found,
+    )
+    assert found[0] == 29 + 3 * 5
 
 
 def test_where_a_thread_is():
@@ -116,7 +129,7 @@ def test_where_a_thread_is():
 
 def test_dynamic_shared_memory():
     text = """.extern .shared .align 16 .b8 more[];
-    .entry dynamic() { .shared .align 4 .b8 own[20]; mov.u32 %s, more; st.shared.u32 [%s+12], 1; ret; }"""
+    .entry dynamic() { .reg .b32 %s; .shared .align 4 .b8 own[20]; mov.u32 %s, more; st.shared.u32 [%s+12], 1; ret; }"""
     (name,) = simulator().load(text)
     simulator().launch(name, (1, 1, 1), 1, b"", dynamic_shared=16)
     with pytest.raises(SimulationError, match="out of bounds: 4 bytes at 0x2c of shared memory"):
