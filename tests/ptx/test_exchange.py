@@ -72,6 +72,7 @@ def test_lanes_wait_for_those_of_their_mask():
 
 
 VOTES = {"ballot.b32": lambda yes: sum(1 << k for k in range(32) if yes[k]), "any.pred": any, "all.pred": all}
+VOTES |= {"uni.pred": lambda yes: all(yes) or not any(yes)}
 
 
 @pytest.mark.parametrize("mode", VOTES)

@@ -49,20 +49,38 @@ def test_a_fused_product_rounds_once():
     check("fma.rn.f32", "f32", ["f32"] * 3, lambda a, b, c: a * b + c, [a], [b], [c])
 
 
+def choose(sign: int):
+    """The least for 1, the greatest for -1: a NaN loses; -0 is below +0."""
+
+    def function(a, b):
+        if math.isnan(a) or math.isnan(b):
+            return b if math.isnan(a) else a
+        return min((a, b), key=lambda x: (sign * x, sign * math.copysign(1, x)))
+
+    return function
+
+
 @each_float
-def test_least_and_greatest(kind):
-    """A NaN loses; -0 is below +0."""
+@pytest.mark.parametrize(("name", "sign"), [("min", 1), ("max", -1)])
+def test_least_and_greatest(name, sign, kind):
+    check(f"{name}.{kind}", kind, [kind] * 2, choose(sign), *pairs(FLOATS))
 
-    def choose(sign):
-        def function(a, b):
-            if math.isnan(a) or math.isnan(b):
-                return b if math.isnan(a) else a
-            return min((a, b), key=lambda x: (sign * x, sign * math.copysign(1, x)))
 
-        return function
+@pytest.mark.parametrize(("name", "sign"), [("min", 1), ("max", -1)])
+def test_least_and_greatest_that_keep_a_nan(name, sign):
+    def function(a, b):
+        return math.nan if math.isnan(a) or math.isnan(b) else choose(sign)(a, b)
 
-    check(f"min.{kind}", kind, [kind] * 2, choose(1), *pairs(FLOATS))
-    check(f"max.{kind}", kind, [kind] * 2, choose(-1), *pairs(FLOATS))
+    check(f"{name}.NaN.f32", "f32", ["f32"] * 2, function, *pairs(FLOATS))
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("f16", 16), ("bf16", 16), ("f32", 32), ("NaN.f32", 32)])
+@pytest.mark.parametrize("name", ["min", "max"])
+def test_two_nans_give_the_canonical_one(name, kind, bits):
+    """Whatever their signs and their lower bits: all bits but the sign."""
+    negative = 2**bits - 3
+    found = apply(f"{name}.{kind}", f"b{bits}", [f"b{bits}"] * 2, [negative], [negative])
+    assert found[0] == 2 ** (bits - 1) - 1
 
 
 def test_approximations():

@@ -1,3 +1,4 @@
+// Arithmetic of floats; of halves, what needs no rounding.
 #include <cmath>
 #include <functional>
 
@@ -8,11 +9,17 @@
 namespace ptx {
 namespace {
 
+// What PTX gives where two NaNs meet: every bit but the sign, of 16 or 32 bits and here of 64.
+template <class T>
+T canonical_nan() {
+  return value_of<T>((uint64_t{1} << (8 * sizeof(T) - 1)) - 1);
+}
+
 // A NaN beside a number counts as absent, and -0 is below +0.
 struct Minimum {
   template <class T>
   T operator()(T a, T b) const {
-    if (std::isnan(a)) return b;
+    if (std::isnan(a)) return std::isnan(b) ? canonical_nan<T>() : b;
     if (std::isnan(b)) return a;
     if (a == b) return std::signbit(a) ? a : b;
     return a < b ? a : b;
@@ -21,7 +28,7 @@ struct Minimum {
 struct Maximum {
   template <class T>
   T operator()(T a, T b) const {
-    if (std::isnan(a)) return b;
+    if (std::isnan(a)) return std::isnan(b) ? canonical_nan<T>() : b;
     if (std::isnan(b)) return a;
     if (a == b) return std::signbit(a) ? b : a;
     return a > b ? a : b;
@@ -31,7 +38,7 @@ template <class Function>
 struct KeepNaN {
   template <class T>
   T operator()(T a, T b) const {
-    return std::isnan(a) || std::isnan(b) ? std::numeric_limits<T>::quiet_NaN() : Function()(a, b);
+    return std::isnan(a) || std::isnan(b) ? canonical_nan<T>() : Function()(a, b);
   }
 };
 struct Negate {
