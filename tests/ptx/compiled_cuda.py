@@ -68,10 +68,12 @@ class Kernels:
 
 
 def define_ops() -> None:
+    """Those of yolox_ops once more, in a library of their own, for the kernels that include/ registers there."""
     for name in torch._C._dispatch_get_all_op_names():
-        if name.startswith("yolox_ops::"):
-            schema = str(getattr(torch.ops.yolox_ops, name.removeprefix("yolox_ops::")).default._schema)
-            torch.library.define(f"yolox_ops_simulated::{schema[11 : schema.index('(')]}", schema[schema.index("(") :])
+        namespace, _, op = name.partition("::")
+        if namespace == "yolox_ops":
+            schema = str(getattr(torch.ops.yolox_ops, op).default._schema)
+            torch.library.define(f"yolox_ops_simulated::{op}", schema[schema.index("(") :])
 
 
 @functools.cache

@@ -1,4 +1,19 @@
-"""Executes PTX on the CPU: warps with independent lanes, barriers, memory, and what is wrong with their use of them."""
+"""Executes PTX on the CPU: warps with independent lanes, barriers, memory, and what is wrong with their use of them.
+
+The way of a kernel, and so an order to read the files in:
+
+1. compiled_cuda.py and compiled_triton.py give a test an op's kernels. Host code and launchers run as they are; their
+   launches come to `Simulator.launch`. tensors.py and allocator.cpp say which memory is alive.
+2. parse.py and operands.py read PTX text into what syntax.py lists. encode.py writes that as the plain text which
+   simulator/ loads; decode.cpp, opcodes.cpp and access_opcodes.cpp find the function of each instruction.
+3. simulator/simulator.cpp runs a launch: block.cpp its warps and their barrier, warp.cpp its lanes. The functions stand
+   in access.cpp and atomics.cpp (memory), exchange.cpp (what lanes tell each other), and, as arithmetic.h lists them,
+   integers.cpp, floats.cpp, bits.cpp, comparisons.cpp, conversions.cpp and moves.cpp. races.cpp checks every access.
+4. Where costs are asked for, schedule.py orders a kernel's instructions first, costs.py says what each takes,
+   registers.py asks ptxas, and simulator/cost.cpp watches the launch: clocks.cpp its time, traffic.cpp its memory.
+
+small_kernels.py and values.py are for the simulator's own tests.
+"""
 
 import ctypes
 import functools

@@ -108,8 +108,7 @@ def test_a_barrier_that_half_a_block_never_reaches():
     )
 
 
-def test_a_loop_that_lanes_leave_apart_from_a_barrier():
-    """One lane ends before the barrier: the others wait no longer for it."""
+def test_a_barrier_does_not_wait_for_a_thread_that_ended():
     run("setp.eq.u32 %p, %t, 3; @%p ret; bar.sync 0;", threads=64)
 
 

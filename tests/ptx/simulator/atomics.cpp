@@ -1,3 +1,4 @@
+// Atomic operations on one value, lane after lane.
 #include <algorithm>
 #include <cstring>
 #include <map>

@@ -1,3 +1,4 @@
+// Shifts, counts, fields, bytes and logic, that of predicates among it.
 #include <algorithm>
 #include <bit>
 #include <functional>

@@ -1,3 +1,4 @@
+// setp, of integers, floats and halves.
 #include <cmath>
 #include <functional>
 

@@ -1,3 +1,4 @@
+// cvt between integers and floats, and cvta between a space's addresses and generic ones.
 #include <cmath>
 #include <limits>
 

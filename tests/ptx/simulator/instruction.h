@@ -40,10 +40,11 @@ struct Instruction {
   std::string opcode;
   Execute execute = nullptr;
   Flow flow = Flow::kNext;
-  Source guard;
-  bool guarded = false, whole_warp = false;
-  int target = -1;
-  int64_t offset = 0;
+  bool guarded = false;
+  Source guard;             // lanes where it is false take no part
+  bool whole_warp = false;  // it waits for all lanes; others of kMeetLanes for those of their mask, the last source
+  int target = -1;          // of a branch
+  int64_t offset = 0;       // beside an address
   int result_count = 0, source_count = 0;
   std::array<int32_t, 8> results{};  // -1: thrown away
   std::array<Source, 9> sources{};   // of a store: the address, and up to 8 values

@@ -1,3 +1,4 @@
+// Arithmetic of integers.
 #include <algorithm>
 #include <functional>
 

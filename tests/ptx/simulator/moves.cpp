@@ -1,3 +1,4 @@
+// Values that are moved, chosen, or put side by side in one register.
 #include "arithmetic.h"
 #include "lanes.h"
 
@@ -42,7 +43,6 @@ void add_moves(Table& table) {
   table["selp.f64"] = table["selp.b64"];
 }
 
-// Values side by side in one register.
 void pack(Warp& warp, const Instruction& i, uint32_t lanes) {
   uint64_t* result = warp.result(i, 0);
   const int bits = i.access.bytes * 8 / i.source_count;

@@ -1,4 +1,5 @@
-// The parts of an opcode, as {"ld", "global", "v2", "f32"}, and the families that a file of their own decodes.
+// The parts of an opcode, as {"ld", "global", "v2", "f32"}. opcodes.cpp says what each family means, but for memory's,
+// which are in access_opcodes.cpp.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,7 @@ bool find_part(const Parts& parts, const std::map<std::string, T>& values, T& fo
   return false;
 }
 
-// Each fills in an instruction; false where a part is not known.
+// Fill in an instruction; false where a part is not known.
 bool decode_load(Instruction& i, const Parts& parts);
 bool decode_store(Instruction& i, const Parts& parts);
 bool decode_atomic(Instruction& i, const Parts& parts);

@@ -59,19 +59,9 @@ class Simulator {
     if (!machines.empty() && costs_.contains(name)) model = std::make_unique<CostModel>(machines, costs_.at(name));
     launch.observer = model.get();
     launch.random = model == nullptr ? &random : nullptr;
-    std::vector<uint64_t> order(uint64_t{grid[0]} * grid[1] * grid[2]);
-    std::iota(order.begin(), order.end(), 0);
-    if (launch.random != nullptr) std::shuffle(order.begin(), order.end(), random);
-    memory.start_launch();
-    races_.start_launch();
-    Block block(launch);
-    for (const uint64_t index : order) block.run(index);
+    run_blocks(launch);
     if (model != nullptr) last_costs = model->total(threads, kernel.shared_bytes + dynamic_shared);
-    if (const auto& found = races_.found(); looks_for_races && !found.empty()) {
-      const std::string more =
-          found.size() > 1 ? " (" + std::to_string(found.size() - 1) + " more pairs of lines)" : "";
-      throw std::runtime_error(found[0] + more);
-    }
+    if (looks_for_races) report_races();
   }
 
   void set_costs(const std::string& name, const InstructionCost* costs, size_t count, uint32_t registers) {
@@ -89,6 +79,23 @@ class Simulator {
   std::vector<LaunchCost> last_costs;
 
  private:
+  void run_blocks(const Launch& launch) {
+    std::vector<uint64_t> order(uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2]);
+    std::iota(order.begin(), order.end(), 0);
+    if (launch.random != nullptr) std::shuffle(order.begin(), order.end(), random);
+    memory.start_launch();
+    races_.start_launch();
+    Block block(launch);
+    for (const uint64_t index : order) block.run(index);
+  }
+
+  void report_races() const {
+    const std::vector<std::string>& found = races_.found();
+    if (found.empty()) return;
+    const std::string more = found.size() > 1 ? " (" + std::to_string(found.size() - 1) + " more pairs of lines)" : "";
+    throw std::runtime_error(found[0] + more);
+  }
+
   std::map<std::string, Kernel> kernels_;
   std::map<std::string, KernelCost> costs_;
   Races races_;

@@ -36,7 +36,7 @@ void Warp::start(Block& block, uint32_t index, uint32_t lanes) {
   index_ = index;
   live_ = lanes == kLanes ? kAllLanes : (1u << lanes) - 1;
   waiting_ = at_barrier_ = 0;
-  place_.fill(0);
+  at_.fill(0);
   registers_.assign(size_t(kernel_->registers) * kLanes, 0xa5a5a5a5a5a5a5a5u);
   clocks_.reset();
   set_specials();
@@ -49,7 +49,7 @@ void Warp::set_specials() {
   }
 }
 
-const Instruction& Warp::instruction_of(int lane) const { return kernel_->code[place_[lane]]; }
+const Instruction& Warp::instruction_of(int lane) const { return kernel_->code[at_[lane]]; }
 
 uint32_t Warp::lanes_where(Source predicate, uint32_t lanes) const {
   const uint64_t* values = source(predicate);
@@ -63,14 +63,14 @@ void Warp::run() {
     uint32_t least = UINT32_MAX, next = UINT32_MAX, lanes = 0;
     for (; ready != 0; ready &= ready - 1) {
       const int lane = std::countr_zero(ready);
-      if (place_[lane] < least) {
+      if (at_[lane] < least) {
         next = least;
-        least = place_[lane];
+        least = at_[lane];
         lanes = 0;
-      } else if (place_[lane] > least) {
-        next = std::min(next, place_[lane]);
+      } else if (at_[lane] > least) {
+        next = std::min(next, at_[lane]);
       }
-      if (place_[lane] == least) lanes |= 1u << lane;
+      if (at_[lane] == least) lanes |= 1u << lane;
     }
     run_together(lanes, least, next);
   }
@@ -111,13 +111,13 @@ void Warp::run_together(uint32_t lanes, uint32_t at, uint32_t next) {
 }
 
 void Warp::move(uint32_t lanes, uint32_t to) {
-  each_lane(lanes, [&](int lane) { place_[lane] = to; });
+  each_lane(lanes, [&](int lane) { at_[lane] = to; });
 }
 
 // Runs the instruction for every mask whose lanes have all come; the others wait.
 void Warp::meet_lanes(const Instruction& i, uint32_t at, uint32_t arrived) {
   uint32_t here = arrived;
-  each_lane(waiting_ & live_, [&](int lane) { here |= uint32_t(place_[lane] == at) << lane; });
+  each_lane(waiting_ & live_, [&](int lane) { here |= uint32_t(at_[lane] == at) << lane; });
   waiting_ &= ~here;
   const uint64_t* masks = i.whole_warp ? nullptr : source(i, i.source_count - 1);
   while (here != 0) {
@@ -143,7 +143,7 @@ void Warp::meet_lanes(const Instruction& i, uint32_t at, uint32_t arrived) {
 }
 
 void Warp::pass_barrier() {
-  each_lane(at_barrier_, [&](int lane) { ++place_[lane]; });
+  each_lane(at_barrier_, [&](int lane) { ++at_[lane]; });
   at_barrier_ = 0;
   clocks_.reset();
 }

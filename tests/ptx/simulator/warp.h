@@ -1,5 +1,5 @@
-// A warp: 32 lanes, each with a place in the code of its own. Those that are furthest behind go first, together with
-// all that stand at the same place.
+// A warp: 32 lanes, each at an instruction of its own. Those that are furthest behind go first, together with all that
+// stand at the same instruction.
 #pragma once
 
 #include <array>
@@ -67,7 +67,7 @@ class Warp {
   const Kernel* kernel_ = nullptr;
   const uint64_t* constants_ = nullptr;
   uint32_t index_ = 0, live_ = 0, waiting_ = 0, at_barrier_ = 0;
-  std::array<uint32_t, kLanes> place_;
+  std::array<uint32_t, kLanes> at_;  // of each lane, the instruction that comes next
   std::vector<uint64_t> registers_;
   std::array<uint64_t, kLanes> thrown_away_;
   LaneClocks clocks_;
