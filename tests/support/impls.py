@@ -51,7 +51,7 @@ def triton_ptx_kernel(op: str) -> Callable:
     return triton_kernel(op)
 
 
-# Functions that give the kernel of an op, for CPU tensors.
+# The implementations by name: each gives the kernel of an op, for CPU tensors.
 SERVERS = {
     "cpp": cpp_kernel,
     "nvcc-ptx": nvcc_ptx_kernel,
@@ -59,11 +59,12 @@ SERVERS = {
     "cuda": on_gpu(cpp_kernel),
     "triton-cuda": on_gpu(triton_launcher),
 }
-# Those that tests of this process run on. Kernels as they are compiled for a GPU, on the simulator of tests/ptx, have
-# processes of their own, in which memory is the simulator's.
+# Those that the tests of this process run on. One with -ptx in its name runs on the simulator of tests/ptx, which takes
+# over torch's memory: no other is in the same process, unless its name ends so too.
 SERVED = os.environ.get("YOLOX_OPS_SERVERS", "cpp cuda triton-cuda" if torch.cuda.is_available() else "cpp").split()
 SIMULATED = any(name.endswith("-ptx") for name in SERVED)
-# Triton compiles every variant of a kernel that a test asks for, each in about a second: some tests take fewer.
+# A process that runs on Triton alone, as one of `make test`'s does, spends most of its time compiling, about a second
+# for every variant of a kernel: some tests take fewer.
 COMPILING = SERVED == ["triton-ptx"]
 # Where kernels run slowly, simulated or under sanitizers, some tests take smaller sizes.
 SLOW = SIMULATED or "YOLOX_OPS_UNDER_TEST" in os.environ
