@@ -10,6 +10,7 @@ from tests.ptx.simulator import SimulationError
 from tests.ptx.small_kernels import run, simulator, store
 from tests.ptx.syntax import Address, Constant, Negated, Register, Several, Symbol
 
+FOUR = "{%x, %y, %z, %w}"
 MODULE = """
 .version 8.7
 .target sm_90a
@@ -83,6 +84,7 @@ def test_what_is_not_known_is_named():
         "atom.global.add.v2.f32 {%x, %y}, [%a0], {%z, %w}",
         "redux.sync.min.f32 %x, %y, 0xffffffff",
         "mov.b128 {%x, %y}, %z",
+        f"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {FOUR}, {FOUR}, {{%x, %y}}, {FOUR}",
     ):
         with pytest.raises(
             SimulationError, match=f"{opcode.split()[0]}: an instruction that the simulator does not know"

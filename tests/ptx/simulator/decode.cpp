@@ -31,20 +31,25 @@ Special parse_special(const std::string& name, int row) {
   return {kinds.at(name.substr(0, dot)), dot == std::string::npos ? 0 : name.back() - 'x', row};
 }
 
-Instruction parse_instruction(std::istringstream& in) {
+Error not_known(const std::string& kernel, const Instruction& i) {
+  return {kernel, i, "an instruction that the simulator does not know"};
+}
+
+// The words of a list with commas; "-" is an empty one.
+std::vector<std::string> parse_list(const std::string& text) {
+  return text == "-" ? std::vector<std::string>() : split(text, ',');
+}
+
+Instruction parse_instruction(const std::string& kernel, std::istringstream& in) {
   Instruction i;
   std::string guard, results, sources;
   in >> i.line >> i.opcode >> guard >> i.target >> i.offset >> results >> sources;
   i.guarded = guard != "-";
   if (i.guarded) i.guard = parse_source(guard);
-  if (results != "-") {
-    for (const std::string& word : split(results, ',')) {
-      i.results.at(i.result_count++) = word == "_" ? -1 : parse_source(word).row;
-    }
-  }
-  if (sources != "-") {
-    for (const std::string& word : split(sources, ',')) i.sources.at(i.source_count++) = parse_source(word);
-  }
+  const std::vector<std::string> written = parse_list(results), read = parse_list(sources);
+  if (written.size() > i.results.size() || read.size() > i.sources.size()) throw not_known(kernel, i);
+  for (const std::string& word : written) i.results[i.result_count++] = word == "_" ? -1 : parse_source(word).row;
+  for (const std::string& word : read) i.sources[i.source_count++] = parse_source(word);
   return i;
 }
 
@@ -55,7 +60,7 @@ bool may_negate_sources(const Instruction& i) {
 }
 
 void decode_or_throw(const std::string& kernel, Instruction& i) {
-  if (!decode_opcode(i)) throw Error(kernel, i, "an instruction that the simulator does not know");
+  if (!decode_opcode(i)) throw not_known(kernel, i);
   const auto is_negated = [](const Source& source) { return source.negated; };
   if (std::ranges::any_of(i.sources, is_negated) && !may_negate_sources(i)) {
     throw Error(kernel, i, "reads a negated predicate, which the simulator does not know of this instruction");
@@ -92,7 +97,7 @@ Kernel decode_kernel(const std::string& text) {
       in >> bits;
       kernel.constants.push_back(bits);
     } else if (item == "i") {
-      Instruction i = parse_instruction(in);
+      Instruction i = parse_instruction(kernel.name, in);
       decode_or_throw(kernel.name, i);
       kernel.code.push_back(i);
     }
