@@ -10,6 +10,7 @@ import yolox_ops
 from benchmarks.scenes import random_boxes, random_detections, scene
 from yolox_ops import Scene
 
+# center_radius, candidates, outside_penalty, cls_weight, iou_weight, iou_eps
 RULE = (1.5, "center", 1e6, 1.0, 3.0, 1e-8)
 DRAW = random.Random(0)
 COUNTS = {"B=16": [DRAW.randint(1, 50) for _ in range(16)], "B=64": [DRAW.randint(1, 50) for _ in range(64)]}
@@ -31,8 +32,9 @@ def dynamic_k_match(counts: list[int]) -> Arguments:
 
 
 def ota(inputs: Scene, tolerance: float = 0.0, iterations: int = 50) -> Arguments:
-    pred_boxes, cls_logits, _, *rest = inputs
-    return pred_boxes, cls_logits, None, *rest, 2.5, 20, 1.5, 0.1, iterations, tolerance, 0.25, 2.0
+    center_radius, topk, iou_weight, epsilon, focal_alpha, focal_gamma = 2.5, 20, 1.5, 0.1, 0.25, 2.0
+    solver = center_radius, topk, iou_weight, epsilon, iterations, tolerance
+    return *inputs._replace(obj_logits=None), *solver, focal_alpha, focal_gamma
 
 
 def far_scene(counts: list[int]) -> Scene:
@@ -47,7 +49,8 @@ def sinkhorn(M: int, N: int, iterations: int = 50) -> Arguments:
     """cost [16, M, N], supply [16, M], demand [16, N]."""
     generator = torch.Generator().manual_seed(0)
     cost, supply, demand = (torch.rand(16, *shape, generator=generator) for shape in ((M, N), (M,), (N,)))
-    return cost * 5, supply * 9, demand, 0.1, iterations, 0.0
+    epsilon, tolerance = 0.1, 0.0
+    return cost * 5, supply * 9, demand, epsilon, iterations, tolerance
 
 
 def pairwise_iou(rows: int, columns: int) -> Arguments:
@@ -70,4 +73,6 @@ def aligned_iou_backward(count: int) -> Arguments:
 
 
 def soft_nms(batch: int, size: int, kinds: int) -> Arguments:
-    return *random_detections(batch, size, kinds=kinds), "gaussian", 0.5, 0.3, 1e-3, -1, "xyxy"
+    sigma, iou_threshold, score_threshold, max_detections = 0.5, 0.3, 1e-3, -1
+    rule = "gaussian", sigma, iou_threshold, score_threshold, max_detections, "xyxy"
+    return *random_detections(batch, size, kinds=kinds), *rule
