@@ -89,10 +89,17 @@ def test_approximations():
     for opcode, kind, function in [
         ("ex2.approx.f32", "f32", lambda x: 2.0**x),
         ("lg2.approx.f32", "f32", math.log2),
+        ("ex2.approx.ftz.f32", "f32", lambda x: 2.0**x),
+        ("lg2.approx.ftz.f32", "f32", math.log2),
         ("rsqrt.approx.f32", "f32", lambda x: x**-0.5),
+        ("rcp.approx.ftz.f32", "f32", lambda x: 1 / x),
         ("rcp.approx.ftz.f64", "f64", lambda x: 1 / x),
     ]:
         expected = [function(x) for x in values]
         numpy.testing.assert_allclose(apply(opcode, kind, [kind], values), expected, rtol=1e-6, atol=1e-6)
+    for opcode in ("div.full.f32", "div.approx.f32"):
+        found = apply(opcode, "f32", ["f32"] * 2, values, values[::-1])
+        numpy.testing.assert_allclose(found, numpy.divide(values, values[::-1]), rtol=1e-6)
     subnormal = numpy.array([1e-40, -1e-40], "f4")
+    assert apply("rcp.approx.ftz.f32", "f32", ["f32"], subnormal).tolist() == [math.inf, -math.inf]
     assert apply("abs.ftz.f32", "f32", ["f32"], subnormal).tolist() == [0, 0]

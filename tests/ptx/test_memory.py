@@ -50,10 +50,19 @@ def test_memory_of_a_block_and_of_a_thread(space, declared, generic):
     assert (found == numpy.arange(32) * 3).all()
 
 
+@pytest.mark.parametrize(("space", "declared"), [("shared", SHARED), ("local", LOCAL)])
+def test_a_generic_address_becomes_one_of_its_space(space, declared):
+    found = numpy.zeros(32, "u8")
+    body = f"mov.u64 %b, buffer; add.s64 %b, %b, 8; cvta.{space}.u64 %g, %b; cvta.to.{space}.u64 %x, %g;"
+    run(body + store(0, "u64", "%x"), found, declarations=declared)
+    assert set(found.tolist()) == {8}
+
+
 ATOMICS = {
     "add.u32": ("u4", lambda a, b: a + b),
     "add.u64": ("u8", lambda a, b: a + b),
     "add.f32": ("f4", lambda a, b: a + b),
+    "add.f64": ("f8", lambda a, b: a + b),
     "min.s32": ("i4", min),
     "max.s32": ("i4", max),
     "min.u64": ("u8", min),
@@ -62,6 +71,7 @@ ATOMICS = {
     "or.b32": ("u4", lambda a, b: a | b),
     "xor.b64": ("u8", lambda a, b: a ^ b),
     "exch.b32": ("u4", lambda a, b: b),
+    "exch.b64": ("u8", lambda a, b: b),
 }
 
 
