@@ -4,6 +4,9 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "simulator/api.h"
 
 namespace {

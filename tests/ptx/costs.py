@@ -39,9 +39,14 @@ WIDE_PRODUCT = Cost(issue=5, latency=14, integer=4)
 DOUBLE_LEAST = Cost(issue=4, latency=16, integer=4, fp64=1)
 DOUBLE_CHOSEN = Cost(issue=2, latency=5, integer=4)
 # What ptxas expands: instructions on the path that is usual. Modelled.
-QUOTIENTS = {"f32": Cost(12, 55, 4), "f64": Cost(20, 160, 4, 12), "wide": Cost(90, 350, 100), "int": Cost(23, 92, 24)}
-ROOTS = {"f32": Cost(10, 50, 4), "f64": Cost(20, 170, 4, 12)}
-RECIPROCALS = {"f32": Cost(8, 40, 4), "f64": Cost(12, 100, 4, 6)}
+QUOTIENTS = {
+    "f32": Cost(issue=12, latency=55, integer=4),
+    "f64": Cost(issue=20, latency=160, integer=4, fp64=12),
+    "wide": Cost(issue=90, latency=350, integer=100),
+    "int": Cost(issue=23, latency=92, integer=24),
+}
+ROOTS = {"f32": Cost(issue=10, latency=50, integer=4), "f64": Cost(issue=20, latency=170, integer=4, fp64=12)}
+RECIPROCALS = {"f32": Cost(issue=8, latency=40, integer=4), "f64": Cost(issue=12, latency=100, integer=4, fp64=6)}
 # Modelled; the latency of memory is the machine's.
 FAMILIES = {
     "ld": Cost(latency=30),

@@ -92,8 +92,9 @@ class Encoder:
                 offset, operand = operand.offset, operand.base
             sources += self.parts(operand)
         guard = "-" if instruction.guard is None else self.source(instruction.guard)
-        listed = [",".join(words) or "-" for words in ([w for r in results for w in self.parts(r)], sources)]
-        return f"i {instruction.line} {instruction.opcode} {guard} {target} {offset} {listed[0]} {listed[1]}"
+        written = ",".join(word for operand in results for word in self.parts(operand)) or "-"
+        read = ",".join(sources) or "-"
+        return f"i {instruction.line} {instruction.opcode} {guard} {target} {offset} {written} {read}"
 
     def label(self, instruction: Instruction) -> int:
         (operand,) = instruction.operands

@@ -70,7 +70,9 @@ double Clocks::latency(const Instruction& i, const InstructionCost& cost, uint32
 
 void Clocks::pass_barrier() {
   double last = 0;
-  for (const Progress& warp : warps_) last = warp.at_barrier ? std::max(last, warp.now) : last;
+  for (const Progress& warp : warps_) {
+    if (warp.at_barrier) last = std::max(last, warp.now);
+  }
   for (Progress& warp : warps_) {
     if (warp.at_barrier) warp.now = last + machine_.barrier;
     warp.at_barrier = false;
@@ -86,7 +88,7 @@ void Clocks::end_block(uint64_t index) {
   of_launch_.add(of_block_);
 }
 
-// How many blocks a multiprocessor holds.
+// How many blocks a multiprocessor holds at a time.
 uint64_t Clocks::blocks_at_once(uint32_t warps, uint32_t registers, uint32_t shared_bytes) const {
   const uint32_t given = (registers + 7) / 8 * 8 * kLanes * warps;  // given out by 8 a thread
   uint32_t most = std::min({machine_.blocks, machine_.warps / warps, machine_.registers / given});

@@ -26,7 +26,7 @@ void CostModel::issue(const Warp& warp, const Instruction& i, uint32_t lanes) {
   const Touched touched = is_in_gpu_memory(i.access) ? traffic_.touch(warp, i, lanes) : Touched{};
   for (Clocks& machine : machines_) machine.issue(warp.index(), i, cost, lanes, touched);
   ++instructions_;
-  fp64_instructions_ += cost.fp64 + cost.converted > 0;
+  if (cost.fp64 > 0 || cost.converted > 0) ++fp64_instructions_;
 }
 
 void CostModel::pass_barrier(const Block&) {

@@ -25,9 +25,9 @@ Touched Traffic::touch(const Warp& warp, const Instruction& i, uint32_t lanes) {
   for (int k = 0; k < count; ++k) {
     Page& here = page(sectors[k] / kSectors);
     const size_t sector = sectors[k] % kSectors;
-    sectors_ += !here.of_launch[sector];
+    if (!here.of_launch[sector]) ++sectors_;
     here.of_launch.set(sector);
-    touched.is_near &= here.read[sector];
+    if (!here.read[sector]) touched.is_near = false;
     if (is_load) here.read.set(sector);
   }
   return touched;
