@@ -47,6 +47,17 @@ def test_memory_that_was_read_is_nearer():
     assert H200.l1_latency <= twice - once < H200.l1_latency + 40
 
 
+def test_values_side_by_side_are_moved_not_loaded():
+    values = aligned_words(64)
+    loaded = f"{element(0, 'u32')} ld.global.u32 %x, [%e0];"
+    body = loaded + "mov.b64 %y, {%x, %x}; mov.b64 {%z, %w}, %y; add.s32 %v, %z, 1;"
+    assert measure(body, values).bytes == measure(loaded, values).bytes == 128
+    assert (
+        cycles(body, values) - cycles(loaded + "add.s32 %v, %x, 1;", values)
+        == 2 * cost_of(parse_instruction(1, "mov.b64 %y, %x")).latency
+    )
+
+
 def test_an_access_far_apart_takes_longer():
     values = aligned_words(32 * 64)
     together, apart = (

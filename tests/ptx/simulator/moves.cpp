@@ -43,9 +43,10 @@ void add_moves(Table& table) {
   table["selp.f64"] = table["selp.b64"];
 }
 
+// The variant is the bytes of that register.
 void pack(Warp& warp, const Instruction& i, uint32_t lanes) {
   uint64_t* result = warp.result(i, 0);
-  const int bits = i.access.bytes * 8 / i.source_count;
+  const int bits = i.variant * 8 / i.source_count;
   each_lane(lanes, [&](int lane) {
     uint64_t packed = 0;
     for (int k = 0; k < i.source_count; ++k) {
@@ -57,7 +58,7 @@ void pack(Warp& warp, const Instruction& i, uint32_t lanes) {
 
 void unpack(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint64_t* source = warp.source(i, 0);
-  const int bits = i.access.bytes * 8 / i.result_count;
+  const int bits = i.variant * 8 / i.result_count;
   each_lane(lanes, [&](int lane) {
     const uint64_t packed = source[lane];
     for (int k = 0; k < i.result_count; ++k) {

@@ -112,7 +112,7 @@ bool decode_move(Instruction& i, const Parts& parts) {
   if (i.result_count == 1 && i.source_count == 1) return (i.execute = find_arithmetic(i.opcode)) != nullptr;
   static const std::map<std::string, uint8_t> widths = {{"b16", 2}, {"b32", 4}, {"b64", 8}};
   i.execute = i.result_count > 1 ? unpack : pack;
-  return find_part({parts.back()}, widths, i.access.bytes);
+  return find_part({parts.back()}, widths, i.variant);
 }
 
 }  // namespace
