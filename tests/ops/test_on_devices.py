@@ -41,11 +41,12 @@ def test_similarities_have_the_bits_of_cpp(kernel, fmt, kind):
 @each_format
 @pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
 def test_gradients_follow_those_of_cpp(kernel, fmt, kind):
-    """Ties, boxes that do not overlap and empty ones included; sums may round otherwise."""
+    """Ties, boxes that do not overlap and empty ones included, and more others than a block has threads; sums may round
+    otherwise."""
     boxes = torch.cat([random_boxes(30, fmt=fmt), ODD_BOXES]).double()
-    n = len(boxes)
+    n, others = len(boxes), torch.cat([boxes.flip(0), random_boxes(250, fmt=fmt).double()])
     for op, grad, pair in [
-        ("pairwise_iou_backward", torch.randn(1, n, n), (boxes[None], boxes[None].flip(1))),
+        ("pairwise_iou_backward", torch.randn(1, n, len(others)), (boxes[None], others[None])),
         ("aligned_iou_backward", torch.randn(n), (boxes, boxes.flip(0))),
     ]:
         expected = by_cpp(op, grad.double(), *pair, fmt, kind)
@@ -85,18 +86,20 @@ def test_selections_are_those_of_cpp(kernel, method):
 
 
 @each_device
-@pytest.mark.parametrize("topk", [3, 60])
-def test_more_candidates_than_shared_memory_holds(kernel, topk):
+@pytest.mark.parametrize(("topk", "dtype"), [(3, torch.float32), (60, torch.float32), (3, torch.float64)])
+def test_more_candidates_than_shared_memory_holds(kernel, topk, dtype):
     """1344 anchors: all of them in every ground truth's own region; then all of them candidates, few in its own."""
     scene = random_scene([4], size=256, seed=1)
     scene.gt_boxes[0, 0] = torch.tensor([128.0, 128, 400, 400])
     scene.pred_boxes[0, :, :2].clamp_(0, 256)
+    scene = scene._replace(pred_boxes=scene.pred_boxes.to(dtype))
     rule = (100.0, *RULES[0][1:])
     cost, iou = by_cpp("simota_cost", *scene, *rule)
     assert (cost[0, 0] < 1e5).sum() > 1024 and (iou[0, 0] > 0).sum() > 1024
     check_equals_cpp(kernel, "simota", *scene, *rule, topk, "down")
     check_equals_cpp(kernel, "dynamic_k_match", cost, iou, scene.num_gts, topk, "down")
     crowd = random_scene([300], size=256, seed=2)  # more gts than a tile has threads, too
+    crowd = crowd._replace(pred_boxes=crowd.pred_boxes.to(dtype))
     cost, _ = by_cpp("simota_cost", *crowd, *RULES[0])
     assert cost[0, 0].isfinite().sum() > 1024
     check_equals_cpp(kernel, "simota", *crowd, *RULES[0], topk, "down")
