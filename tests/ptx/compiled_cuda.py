@@ -22,6 +22,7 @@ class Kernels:
 
     def __init__(self) -> None:
         self.simulator = simulator()
+        self.most_blocks = 2**31  # along a side of a grid; kernels step through what is left
         self.error: Exception | None = None
         self.hook = LAUNCH(self.launch)
         define_ops()
@@ -50,7 +51,8 @@ class Kernels:
             params = bytearray(end)
             for (offset, count), arg in zip(places, args[: len(places)], strict=True):
                 params[offset : offset + count] = ctypes.string_at(arg, count)
-            self.simulator.launch(kernel, grid[:3], threads, bytes(params), dynamic_shared)
+            blocks = [min(n, self.most_blocks) for n in grid[:3]]
+            self.simulator.launch(kernel, blocks, threads, bytes(params), dynamic_shared)
         except Exception as error:
             self.error = error
             return 1
