@@ -26,13 +26,14 @@ def check(op: str, *args: object) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_similarities(dtype):
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
+def test_similarities(dtype, kind):
     boxes = random_boxes(70).to(dtype)
-    check("aligned_iou", boxes.repeat(9, 1), boxes.flip(0).repeat(9, 1), "xyxy", "giou")
-    for last in (70, 68):  # rows that are whole stores, and others
+    check("aligned_iou", boxes.repeat(9, 1), boxes.flip(0).repeat(9, 1), "xyxy", kind)
+    for last in (70, 68):  # no multiple of what a thread stores at once, and one
         sets = boxes.expand(2, -1, -1), boxes[:last].flip(0).expand(2, -1, -1)
-        check("pairwise_iou", *sets, "xyxy", "giou")
-        check("pairwise_iou_backward", torch.rand(2, 70, last, dtype=dtype), *sets, "xyxy", "giou")
+        check("pairwise_iou", *sets, "xyxy", kind)
+        check("pairwise_iou_backward", torch.rand(2, 70, last, dtype=dtype), *sets, "xyxy", kind)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -59,8 +60,9 @@ def test_transport(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", ["gaussian", "mean_gaussian"])
 def test_selections(dtype, method):
-    """Labels that a warp has and labels that a block has; boxes in spatial order, whose scores fall below 0."""
-    for n, threshold in ((300, 0.01), (1100, -1.0)):
+    """Labels that a warp has and labels that a block has, in spatial order; and in the order of scores below 0."""
+    for n, threshold in ((300, -1.0), (1100, 0.01)):
         boxes, scores, labels = random_boxes(n).to(dtype), torch.rand(2, n, dtype=dtype), torch.arange(n) // 40
+        labels[:60] = torch.arange(60) // 20
         args = boxes.expand(2, -1, -1), scores, labels.expand(2, -1), method, 0.5, 0.3, threshold, 20, "xyxy"
         check("soft_nms", *args)
