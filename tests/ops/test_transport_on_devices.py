@@ -77,6 +77,7 @@ def test_gts_of_many_pairs(kernel):
     scene.pred_boxes[..., :2].clamp_(0, size)
     matched_gt = check_ota(kernel, scene, WIDE)
     assert matched_gt[0].unique().numel() > gts // 2
+    check_ota(kernel, scene, (*WIDE[:5], 1e3, *WIDE[6:]))  # settled after the second iteration
 
 
 @pytest.mark.heavy
