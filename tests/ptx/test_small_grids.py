@@ -4,13 +4,13 @@ what is left, and must not begin on it before all its threads are done with what
 import pytest
 import torch
 from boxes import random_boxes
-from impls import by_cpp
+from impls import by_cpp, marks_of
 from scenes import random_scene
 from torch.testing import assert_close
 
-from tests.ptx.compiled_cuda import LIBRARY, kernels, ptx_kernel
+from tests.ptx.compiled_cuda import kernels, ptx_kernel
 
-pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="no nvcc here, so no CUDA kernel became PTX")
+pytestmark = marks_of("nvcc-ptx")
 
 SIMOTA = (2.5, "center", 1e5, 1.0, 3.0, 1e-8)
 OTA = (2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)
