@@ -13,10 +13,7 @@
 namespace yolox_ops {
 
 // What a grid may have in y and z, and no grid of ours exceeds anywhere; kernels step through what is left.
-#ifndef YOLOX_OPS_MAX_GRID
-#define YOLOX_OPS_MAX_GRID 65535
-#endif
-constexpr int64_t kMaxGrid = YOLOX_OPS_MAX_GRID;
+constexpr int64_t kMaxGrid = 65535;
 constexpr uint32_t kAllLanes = 0xffffffffu;
 
 // Makes the device of a tensor current while it lives, and launches on that device's current stream.
