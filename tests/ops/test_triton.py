@@ -61,8 +61,9 @@ def test_labels_of_any_number_of_boxes(kernel, method, threshold, monkeypatch):
     boxes, scores, labels = sample(1, 700, extent=400)
     labels = labels.clamp(max=3) * (torch.rand(1, 700) < 0.1)
     boxes, scores = boxes + torch.rand(1, 700, 4), scores if threshold > 0 else scores - 0.5
-    for groups in (labels, None):
-        check_equals_cpp(kernel, "soft_nms", boxes, scores, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
+    tied = (scores * 8).round() / 8  # also of boxes that one thread sees in different steps
+    for groups, values in ((labels, scores), (None, scores), (labels, tied)):
+        check_equals_cpp(kernel, "soft_nms", boxes, values, groups, method, 0.5, 0.3, threshold, 70, "xyxy")
 
 
 @each_triton
