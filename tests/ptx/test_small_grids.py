@@ -66,3 +66,13 @@ def test_selections(dtype, method):
         labels[:60] = torch.arange(60) // 20
         args = boxes.expand(2, -1, -1), scores, labels.expand(2, -1), method, 0.5, 0.3, threshold, 20, "xyxy"
         check("soft_nms", *args)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_images_that_run_out_of_boxes(dtype):
+    """Hard NMS in the order of scores below 0 has nothing left before as many rounds as there are boxes, and its block
+    goes on to the next image."""
+    boxes, scores = random_boxes(100).to(dtype).expand(2, -1, -1), torch.rand(2, 100, dtype=dtype) - 0.5
+    _, _, counts = by_cpp("soft_nms", boxes, scores, None, "hard", 0.5, 0.3, -1.0, -1, "xyxy")
+    assert (counts < 100).all()
+    check("soft_nms", boxes, scores, None, "hard", 0.5, 0.3, -1.0, -1, "xyxy")
