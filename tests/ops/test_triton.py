@@ -77,6 +77,7 @@ def test_a_transport_of_several_programs(kernel, tolerance, small, monkeypatch):
         monkeypatch.setattr(module, name, size)
     cost = torch.rand(3, 5, 41) * torch.tensor([0.1, 9, 0.1])[:, None, None]
     cost[1, 2], cost[2, 1, ::2], cost[0, 3, 4] = math.inf, math.nan, 1e6
+    cost[0, 1, :20] = cost[2, :3, 30] = math.inf  # more than one step has nothing, then there is something
     supply, demand = torch.rand(3, 5) * 4, torch.rand(3, 41)
     demand *= supply.sum(1, keepdim=True) / demand.sum(1, keepdim=True)
     args = (cost, supply, demand, 0.1, 12, tolerance)
