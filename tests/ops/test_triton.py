@@ -103,4 +103,8 @@ def test_rows_whose_pairs_are_not_listed(kernel, capacity, monkeypatch):
     for name, size in sizes.items():
         monkeypatch.setattr(module, name, size)
     monkeypatch.setattr(module, "count_listed_pairs", lambda G, N: capacity)
-    check_equals_cpp(kernel, "ota", *scene, 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)
+    crowd = random_scene([5], size=32, pad=0)  # whose ground truths compete for the same anchors, down to the last one
+    crowd.gt_boxes[0] = torch.tensor([14.0, 14, 12, 12]) + torch.rand(5, 4) * 4
+    crowd.pred_boxes[0] = crowd.gt_boxes[0, torch.randint(5, (21,))] + torch.rand(21, 4)
+    for images in (scene, crowd):
+        check_equals_cpp(kernel, "ota", *images, 2.5, 20, 1.5, 0.1, 3, 0.0, 0.25, 2.0)
