@@ -9,18 +9,6 @@
 namespace yolox_ops {
 namespace {
 
-// Anchors, and threads, to a tile. A tile's candidates lie in the workspace from its first anchor's slot on.
-constexpr int kTile = 256;
-
-// An anchor that is a candidate, and what it brings to the cost of all its pairs.
-template <class T>
-struct Candidate {
-  Box<T> box;
-  T x, y, reach;
-  Score<T> score;
-  int64_t anchor;
-};
-
 template <class T>
 struct Truth {
   Target<T> target;
@@ -29,25 +17,35 @@ struct Truth {
   bool real;  // finite, and of a label that exists; what is not real is absent
 };
 
+// How the numbers of a scene are read: of any dtypes, each of which is asked for at every element,
 template <class T>
+struct AnyDtypes {
+  using Geometry = Reader<T>;
+  using Logits = Reader<T>;
+};
+// or of the usual ones: float32, and logits of one dtype.
+template <class Logit>
+struct UsualDtypes {
+  using Geometry = TypedReader<float, float>;
+  using Logits = TypedReader<float, Logit>;
+};
+
+template <class T, class Dtypes = AnyDtypes<T>>
 struct Batch {
+  using Geometry = typename Dtypes::Geometry;
+  using Logits = typename Dtypes::Logits;
+
   Rule rule;
-  int64_t B, N, C, G, tiles;
+  int64_t B, N, C, G;
   bool has_obj, has_counts;
-  Reader<T> pred_boxes;       // [B, N, 4]
-  Reader<T> cls_logits;       // [B, N, C]
-  Reader<T> obj_logits;       // [B, N]
-  Reader<T> anchor_points;    // [N, 2]
-  Reader<T> strides;          // [N]
-  Reader<T> gt_boxes;         // [B, G, 4]
+  Geometry pred_boxes;        // [B, N, 4]
+  Logits cls_logits;          // [B, N, C]
+  Logits obj_logits;          // [B, N]
+  Geometry anchor_points;     // [N, 2]
+  Geometry strides;           // [N]
+  Geometry gt_boxes;          // [B, G, 4]
   Reader<int64_t> gt_labels;  // [B, G]
   Reader<int64_t> num_gts;    // [B]
-  // The workspace of simota_cost and simota.
-  Candidate<T>* candidates = nullptr;  // [B, N]
-  int32_t* counts = nullptr;           // [B, tiles]
-  // Of simota alone.
-  int32_t* owners = nullptr;  // [B, N]
-  int64_t* num_fg = nullptr;  // [B]
 
   // The argument of that name in score_odds.
   __device__ T without_obj() const { return has_obj ? T(0) : T(1); }
@@ -67,45 +65,50 @@ struct Batch {
     return load_box(p, Format::kCxcywh, Kind::kIou);
   }
 
+  __device__ __forceinline__ T read_reach(int64_t anchor) const { return reach_of(strides.at(anchor), rule); }
+
   __device__ __forceinline__ Objectness<T> read_objectness(int64_t b, int64_t anchor) const {
     return has_obj ? objectness(obj_logits.at(b, anchor)) : Objectness<T>{};
   }
-
-  __device__ bool is_inside(const Candidate<T>& c, const Truth<T>& gt) const {
-    return classify_anchor(c.x, c.y, c.reach, gt.target, rule.candidates).inside;
-  }
-
-  // The cost of a pair without the penalty.
-  __device__ __forceinline__ double cost(int64_t b, const Candidate<T>& c, const Truth<T>& gt, T overlap) const {
-    return pair_cost(overlap, cls_logits.at(b, c.anchor, gt.label), c.score, without_obj(), rule);
-  }
-
-  // The same with the penalty where there is one.
-  __device__ __forceinline__ double full_cost(int64_t b, const Candidate<T>& c, const Truth<T>& gt) const {
-    return cost(b, c, gt, iou(gt.box, c.box)) + (is_inside(c, gt) ? 0.0 : rule.outside_penalty);
-  }
 };
 
-// A batch without its workspace.
-template <class T>
-Batch<T> read_batch(const Scene& scene, const Rule& rule) {
-  const int64_t N = scene.pred_boxes.size(1);
+template <class T, class Dtypes = AnyDtypes<T>>
+Batch<T, Dtypes> read_batch(const Scene& scene, const Rule& rule) {
+  using Geometry = typename Dtypes::Geometry;
+  using Logits = typename Dtypes::Logits;
   return {.rule = narrow_rule<T>(rule),
           .B = scene.pred_boxes.size(0),
-          .N = N,
+          .N = scene.pred_boxes.size(1),
           .C = scene.cls_logits.size(2),
           .G = scene.gt_boxes.size(1),
-          .tiles = (N + kTile - 1) / kTile,
           .has_obj = scene.obj_logits.has_value(),
           .has_counts = scene.num_gts.has_value(),
-          .pred_boxes = Reader<T>(scene.pred_boxes),
-          .cls_logits = Reader<T>(scene.cls_logits),
-          .obj_logits = scene.obj_logits ? Reader<T>(*scene.obj_logits) : Reader<T>(),
-          .anchor_points = Reader<T>(scene.anchor_points),
-          .strides = Reader<T>(scene.strides),
-          .gt_boxes = Reader<T>(scene.gt_boxes),
+          .pred_boxes = Geometry(scene.pred_boxes),
+          .cls_logits = Logits(scene.cls_logits),
+          .obj_logits = scene.obj_logits ? Logits(*scene.obj_logits) : Logits(),
+          .anchor_points = Geometry(scene.anchor_points),
+          .strides = Geometry(scene.strides),
+          .gt_boxes = Geometry(scene.gt_boxes),
           .gt_labels = Reader<int64_t>(scene.gt_labels),
           .num_gts = scene.num_gts ? Reader<int64_t>(*scene.num_gts) : Reader<int64_t>()};
+}
+
+// Calls f(batch) with the readers that suit the scene.
+template <class F>
+void dispatch_scene(const Scene& scene, const Rule& rule, const F& f) {
+  const ScalarType logits = scene.cls_logits.scalar_type();
+  bool usual = !scene.obj_logits || scene.obj_logits->scalar_type() == logits;
+  for (const Tensor& t : {scene.pred_boxes, scene.anchor_points, scene.strides, scene.gt_boxes}) {
+    usual &= t.scalar_type() == ScalarType::Float;
+  }
+  if (usual && logits == ScalarType::Float) return f(read_batch<float, UsualDtypes<float>>(scene, rule));
+  if (usual && logits == ScalarType::Half) {
+    return f(read_batch<float, UsualDtypes<torch::headeronly::Half>>(scene, rule));
+  }
+  if (usual && logits == ScalarType::BFloat16) {
+    return f(read_batch<float, UsualDtypes<torch::headeronly::BFloat16>>(scene, rule));
+  }
+  dispatch_dtype(compute_dtype(scene.pred_boxes), [&]<class T>() { f(read_batch<T>(scene, rule)); });
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include <functional>
 
-#include "assign/candidates.cuh"
+#include "assign/describe.cuh"
 #include "assign/select.cuh"
 
 namespace yolox_ops {
@@ -8,64 +8,69 @@ namespace {
 
 // Threads that match one ground truth.
 constexpr int kThreads = 128;
+// Anchors that a block settles, a thread each.
+constexpr int kSettlers = 256;
 // Overlaps, and pairs, that a block keeps in shared memory; what exceeds that is computed anew in every round.
 constexpr int kKept = 1024;
 
 // A ground truth that a block matches.
-template <class T>
+template <class T, class Dtypes>
 struct Row {
-  const Batch<T>& batch;
+  const Batch<T, Dtypes>& batch;
+  const CandidateLists<T>& lists;
   int64_t b;
   Truth<T> gt;
-  const Candidate<T>* candidates;  // [N], of the image
-  int32_t (&ends)[kTilesAtOnce];   // of each_candidate
+
+  __device__ __forceinline__ T overlap(const Candidate<T>& c) const { return iou(gt.box, c.box); }
 };
 
 // Overlaps with all candidates.
-template <class T>
+template <class T, class Dtypes>
 struct AllOverlaps {
-  const Row<T>& row;
+  const Row<T, Dtypes>& row;
 
   template <class Visit>
   __device__ __forceinline__ void each(const Visit& visit) const {
-    each_candidate(row.batch, row.b, row.ends, [&](int64_t slot) { visit(iou(row.gt.box, row.candidates[slot].box)); });
+    each_candidate(row.lists, row.b, [&](const Candidate<T>& c) { visit(row.overlap(c)); });
   }
 };
 
 // Pairs with all candidates, with the penalty.
-template <class T>
+template <class T, class Dtypes>
 struct AllPairs {
-  const Row<T>& row;
+  const Row<T, Dtypes>& row;
 
   template <class Visit>
   __device__ __forceinline__ void each(const Visit& visit) const {
-    each_candidate(row.batch, row.b, row.ends,
-                   [&](int64_t slot) { visit(Pair{row.batch.full_cost(row.b, row.candidates[slot], row.gt), slot}); });
+    each_candidate(row.lists, row.b, [&](const Candidate<T>& c) {
+      visit(Pair{full_cost_of(row.batch, row.b, c, row.gt, row.overlap(c)), c.anchor});
+    });
   }
 };
 
 // Lists the overlaps with candidates, and the pairs that pay no penalty. Returns how many candidates there are.
-template <class T>
-__device__ __forceinline__ int64_t list_inside(const Row<T>& row, Shortlist<T, kKept>& overlaps,
+template <class T, class Dtypes>
+__device__ __forceinline__ int64_t list_inside(const Row<T, Dtypes>& row, Shortlist<T, kKept>& overlaps,
                                                Shortlist<Pair, kKept>& pairs) {
   __syncthreads();  // until the lists before are read
   overlaps.clear();
   pairs.clear();
-  const int64_t size = each_candidate(row.batch, row.b, row.ends, [&](int64_t slot) {
-    const Candidate<T> c = row.candidates[slot];
-    const T overlap = iou(row.gt.box, c.box);
+  __syncthreads();
+  const int64_t size = each_candidate(row.lists, row.b, [&](const Candidate<T>& c) {
+    const T overlap = row.overlap(c);
     if (overlap > T(0)) overlaps.push(overlap);
-    if (row.batch.is_inside(c, row.gt)) pairs.push({row.batch.cost(row.b, c, row.gt, overlap), slot});
+    if (is_inside(row.batch, c, row.gt)) pairs.push({cost_of(row.batch, row.b, c, row.gt, overlap), c.anchor});
   });
   __syncthreads();
   return size;
 }
 
 // Lists the pairs with all candidates in place of those that pay no penalty.
-template <class T>
-__device__ __forceinline__ void list_all(const Row<T>& row, Shortlist<Pair, kKept>& pairs) {
+template <class T, class Dtypes>
+__device__ __forceinline__ void list_all(const Row<T, Dtypes>& row, Shortlist<Pair, kKept>& pairs) {
   pairs.clear();
-  AllPairs<T>{row}.each([&](const Pair& pair) { pairs.push(pair); });
+  __syncthreads();
+  AllPairs<T, Dtypes>{row}.each([&](const Pair& pair) { pairs.push(pair); });
   __syncthreads();
 }
 
@@ -77,67 +82,64 @@ __device__ __forceinline__ int32_t count_safe(const Shortlist<Pair, kKept>& pair
 }
 
 // A block finds dynamic k of one ground truth and takes its k candidates.
-template <class T>
-__global__ void __launch_bounds__(kThreads, 4) take_candidates(Batch<T> batch) {
+template <class T, class Dtypes>
+__global__ void __launch_bounds__(kThreads, 4) take_candidates(Batch<T, Dtypes> batch, CandidateLists<T> lists,
+                                                               int32_t* owner) {  // [B, N]
   __shared__ Shortlist<T, kKept> overlaps;
   __shared__ Shortlist<Pair, kKept> pairs;
-  __shared__ int32_t ends[kTilesAtOnce];
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
-    int32_t* owners = batch.owners + b * batch.N;
+    int32_t* owners = owner + b * batch.N;
     const int64_t gts = batch.count_gts(b);
     for (int64_t g = blockIdx.x; g < gts; g += gridDim.x) {
-      const Row<T> row{batch, b, batch.read_gt(b, g), batch.candidates + b * batch.N, ends};
+      const Row<T, Dtypes> row{batch, lists, b, batch.read_gt(b, g)};
       if (!row.gt.real) continue;
       const int64_t size = list_inside(row, overlaps, pairs);
       if (size == 0) continue;
 
       const int64_t q = min(batch.rule.topk, size);
-      const T sum = sum_largest_by_block<kThreads>(overlaps, AllOverlaps<T>{row}, q);
+      const T sum = sum_largest_by_block<kThreads>(overlaps, AllOverlaps<T, Dtypes>{row}, q);
       const int64_t k = dynamic_k(sum, q, batch.rule.to_nearest);
       if (count_safe(pairs, batch.rule) >= k) {
         take_preferred<kThreads>(pairs, k, g, owners);
       } else {  // the rare row that reaches beyond its own geometry
         list_all(row, pairs);
-        take_preferred<kThreads>(pairs, AllPairs<T>{row}, k, g, owners);
+        take_preferred<kThreads>(pairs, AllPairs<T, Dtypes>{row}, k, g, owners);
       }
     }
   }
 }
 
-// The ground truth of lowest cost for a candidate, over all of the image, whoever took it; by a warp.
-template <class T>
-__device__ int32_t find_cheapest_gt(const Batch<T>& batch, int64_t b, const Candidate<T>& c) {
+// The ground truth of lowest cost for an anchor, over all of the image, whoever took it; by a warp.
+template <class T, class Dtypes>
+__device__ int32_t find_cheapest_gt(const Batch<T, Dtypes>& batch, int64_t b, int64_t anchor) {
+  const Candidate<T> c{batch.read_box(b, anchor), batch.anchor_points.at(anchor, 0), batch.anchor_points.at(anchor, 1),
+                       batch.read_reach(anchor),  score_anchor(batch, b, anchor),    static_cast<int32_t>(anchor)};
   Preference best(INFINITY, INT64_MAX);
-  for (int64_t g = threadIdx.x % 32; g < batch.count_gts(b); g += 32) {
+  for (int64_t g = lane_of(); g < batch.count_gts(b); g += kLanes) {
     const Truth<T> gt = batch.read_gt(b, g);
-    if (gt.real) best = Best()(best, Preference(batch.full_cost(b, c, gt), g));
+    if (gt.real) best = Best()(best, Preference(full_cost_of(batch, b, c, gt, iou(gt.box, c.box)), g));
   }
   return static_cast<int32_t>(warp_reduce(best, Best()).index);
 }
 
-// A block settles the conflicts of a tile and writes what its anchors match.
-template <class T>
-__global__ void __launch_bounds__(kTile, 2) settle(Batch<T> batch,
-                                                   int64_t* matched_gt,   // [B, N]
-                                                   float* matched_iou) {  // [B, N]
+// Settles conflicts and writes what every anchor matches.
+template <class T, class Dtypes>
+__global__ void __launch_bounds__(kSettlers, 2) settle(Batch<T, Dtypes> batch,
+                                                       const int32_t* owners,  // [B, N]
+                                                       int64_t* matched_gt,    // [B, N]
+                                                       float* matched_iou,     // [B, N]
+                                                       int64_t* num_fg) {      // [B]
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
-    for (int64_t tile = blockIdx.x; tile < batch.tiles; tile += gridDim.x) {
-      const int64_t first = b * batch.N + tile * kTile, mine = first + threadIdx.x;
-      if (tile * kTile + threadIdx.x < batch.N) {
-        matched_gt[mine] = kNobody;
-        matched_iou[mine] = 0.0f;
+    for (int64_t first = blockIdx.x * int64_t{kSettlers}; first < batch.N; first += gridDim.x * int64_t{kSettlers}) {
+      const int64_t anchor = first + threadIdx.x, of_warp = anchor - lane_of(), at = b * batch.N + anchor;
+      const int32_t taken = anchor < batch.N ? owners[at] : kNobody;
+      const int32_t owner = settle_owner(taken, [&](int lane) { return find_cheapest_gt(batch, b, of_warp + lane); });
+      if (anchor < batch.N) {
+        const T overlap = owner == kNobody ? T(0) : iou(batch.read_gt(b, owner).box, batch.read_box(b, anchor));
+        matched_gt[at] = owner;
+        matched_iou[at] = static_cast<float>(zero_if_nan(overlap));
       }
-      __syncthreads();
-      const Candidate<T>* of_warp = batch.candidates + first + threadIdx.x / 32 * 32;
-      const int32_t taken = threadIdx.x < batch.counts[b * batch.tiles + tile] ? batch.owners[mine] : kNobody;
-      const int32_t owner = settle_owner(taken, [&](int lane) { return find_cheapest_gt(batch, b, of_warp[lane]); });
-      if (owner != kNobody) {
-        const Candidate<T> c = batch.candidates[mine];
-        const T overlap = iou(batch.read_gt(b, owner).box, c.box);
-        matched_gt[b * batch.N + c.anchor] = owner;
-        matched_iou[b * batch.N + c.anchor] = static_cast<float>(zero_if_nan(overlap));
-      }
-      count_owned(owner, batch.num_fg + b);
+      count_owned(owner, num_fg + b);
     }
   }
 }
@@ -162,13 +164,16 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes,             
   Matches matches(scene);
   if (matches.is_empty()) return matches.tensors();
   Tensor owners = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Int);
-  dispatch_dtype(compute_dtype(pred_boxes), [&]<class T>() {
-    const PreparedBatch<T> prepared(device, scene, rule, owners.mutable_data_ptr<int32_t>(),
-                                    matches.num_fg.mutable_data_ptr<int64_t>());
-    const Batch<T>& batch = prepared.batch;
-    if (G > 0) device.launch(take_candidates<T>, dim3(blocks(G, 1), blocks(B, 1)), kThreads, batch);
-    device.launch(settle<T>, dim3(blocks(batch.tiles, 1), blocks(B, 1)), kTile, batch,
-                  matches.matched_gt.mutable_data_ptr<int64_t>(), matches.matched_iou.mutable_data_ptr<float>());
+  int32_t* owner = owners.mutable_data_ptr<int32_t>();
+  int64_t* num_fg = matches.num_fg.mutable_data_ptr<int64_t>();
+  dispatch_scene(scene, rule, [&]<class T, class Dtypes>(const Batch<T, Dtypes>& batch) {
+    const FoundCandidates<T> found(device, pred_boxes, batch, Marks{nullptr, owner, num_fg});
+    if (G > 0) {
+      device.launch(take_candidates<T, Dtypes>, dim3(blocks(G, 1), blocks(B, 1)), kThreads, batch, found.lists, owner);
+    }
+    device.launch(settle<T, Dtypes>, dim3(blocks(N, kSettlers), blocks(B, 1)), kSettlers, batch, owner,
+                  matches.matched_gt.mutable_data_ptr<int64_t>(), matches.matched_iou.mutable_data_ptr<float>(),
+                  num_fg);
   });
   return matches.tensors();
 }

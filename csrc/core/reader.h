@@ -106,4 +106,22 @@ class Reader {
   bool is_unsigned_ = false;
 };
 
+// The same of a tensor that stores `Stored`, so that nothing is asked of the dtype where an element is read.
+template <class T, class Stored>
+class TypedReader {
+ public:
+  TypedReader() = default;
+  explicit TypedReader(const Tensor& t) : data_(static_cast<const Stored*>(t.const_data_ptr())) {
+    for (int64_t i = 0; i < t.dim(); ++i) strides_[i] = t.stride(i);
+  }
+
+  YOLOX_OPS_INLINE T at(int64_t i, int64_t j = 0, int64_t k = 0) const {
+    return static_cast<T>(data_[i * strides_[0] + j * strides_[1] + k * strides_[2]]);
+  }
+
+ private:
+  const Stored* data_ = nullptr;
+  int64_t strides_[3] = {};
+};
+
 }  // namespace yolox_ops

@@ -1,7 +1,10 @@
 // Reductions over a warp and over a block, of values of any type.
 #pragma once
 
+#include <bit>
+#include <concepts>
 #include <cstring>
+#include <functional>
 #include <type_traits>
 
 #include "core/device.cuh"
@@ -34,7 +37,35 @@ __device__ __forceinline__ V warp_reduce(V value, const Combine& combine) {
   return value;
 }
 
-// The same over a block; every thread must call it.
+template <class V>
+__device__ __forceinline__ V warp_sum(V value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::integral<V> && sizeof(V) == 4) return __reduce_add_sync(kAllLanes, value);
+#endif
+  return warp_reduce(value, std::plus<>());
+}
+
+// A float as an integer of the same order, zeros apart. The same turns it back.
+__device__ __forceinline__ int32_t flip_order(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+
+// The largest, none of which is NaN.
+template <class V>
+__device__ __forceinline__ V warp_max(V value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::integral<V> && sizeof(V) == 4) return __reduce_max_sync(kAllLanes, value);
+  if constexpr (std::same_as<V, float>) {
+    return std::bit_cast<float>(flip_order(__reduce_max_sync(kAllLanes, flip_order(std::bit_cast<int32_t>(value)))));
+  }
+#endif
+  return warp_reduce(value, [](V a, V b) { return a > b ? a : b; });
+}
+
+template <std::floating_point V>
+__device__ __forceinline__ V warp_min(V value) {
+  return -warp_max(-value);
+}
+
+// What combine makes of the values of a block; every thread must call it.
 template <int threads, class V, class Combine>
 __device__ __forceinline__ V block_reduce(V value, const Combine& combine) {
   __shared__ V of_warp[threads / 32];
