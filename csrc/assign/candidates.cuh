@@ -16,7 +16,13 @@ constexpr int kMarkers = 512;
 constexpr int kEach = 2;
 constexpr int kTile = kMarkers * kEach;
 constexpr int kLanes = 32;
+constexpr int kGroup = kLanes * kEach;   // neighbours
 constexpr int kChunks = kTile / kLanes;  // of a tile, at most
+
+// The anchor that is number i of a tile; there are so many only below N.
+__device__ __forceinline__ int64_t anchor_of(int64_t tiles, int64_t tile, int i) {
+  return (i / kGroup * tiles + tile) * kGroup + i % kGroup;
+}
 
 // An anchor that is a candidate, and what it brings to the cost of all its pairs.
 template <class T>

@@ -83,7 +83,8 @@ __global__ void __launch_bounds__(kThreads, 2) take_anchors(Matrices<T> m) {
       list_pairs(m, b, g, overlaps, pairs);
       const T sum = sum_largest_by_block<kThreads>(overlaps, AllOverlaps<T>{m, b, g}, m.topk);
       const int64_t k = dynamic_k(sum, pairs.count, m.to_nearest);
-      take_preferred<kThreads>(pairs, AllPairs<T>{m, b, g}, k, g, m.owners + b * m.N);
+      take_preferred<kThreads>(pairs, AllPairs<T>{m, b, g}, k,
+                               [&](int64_t anchor) { take_anchor(m.owners + b * m.N + anchor, g); });
     }
   }
 }

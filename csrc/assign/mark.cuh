@@ -4,6 +4,7 @@
 #pragma once
 
 #include "assign/candidates.cuh"
+#include "assign/claims.cuh"
 
 namespace yolox_ops {
 namespace {
@@ -27,7 +28,7 @@ struct Extent {
 template <class T, class Dtypes>
 __device__ __forceinline__ Anchors<T> read_anchors(const Batch<T, Dtypes>& batch, int64_t tiles, int64_t tile) {
   Anchors<T> anchors;
-  anchors.first = (threadIdx.x / kLanes * tiles + tile) * (kLanes * kEach) + lane_of();
+  anchors.first = anchor_of(tiles, tile, threadIdx.x / kLanes * kGroup + lane_of());
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
     const int64_t anchor = min(anchors.index(i), batch.N - 1);
@@ -92,18 +93,16 @@ __device__ __forceinline__ void find_candidates(const Batch<T, Dtypes>& batch, i
   }
 }
 
-// What else simota_cost or simota wants to know of every anchor, or to have prepared; null where it does not.
+// What simota has prepared besides; null where simota_cost does not want it.
 struct Marks {
-  int32_t* slots;   // [B, N], where a candidate lies in the chunks of its image; -1 of others
-  int32_t* owners;  // [B, N]
+  Claim* claims;    // [B, N], without any
   int64_t* num_fg;  // [B]
 };
 
 // Lists the candidates of a tile.
 template <class T, class Dtypes>
 __device__ __forceinline__ void list_candidates(const Batch<T, Dtypes>& batch, const CandidateLists<T>& lists,
-                                                int64_t b, int64_t tile, const Anchors<T>& anchors,
-                                                const Marks& marks) {
+                                                int64_t b, int64_t tile, const Anchors<T>& anchors) {
   __shared__ int32_t of_warp[kMarkers / kLanes];
   const int warp = threadIdx.x / kLanes;
   uint32_t found[kEach];
@@ -123,16 +122,12 @@ __device__ __forceinline__ void list_candidates(const Batch<T, Dtypes>& batch, c
   for (int i = 0; i < kEach; ++i) {
     const int64_t anchor = anchors.index(i);
     const int32_t place = before + __popc(found[i] & ((1u << lane_of()) - 1));
-    const bool listed = found[i] >> lane_of() & 1;
-    if (listed) {
+    if (found[i] >> lane_of() & 1) {
       const Box<T> box = batch.read_box(b, anchor);
       Chunk<T>& chunk = chunks[place / kLanes];
       chunk.corners[place % kLanes] = {box.x1, box.y1, box.x2, box.y2};
       chunk.places[place % kLanes] = {box.area, anchors.x[i], anchors.y[i], anchors.reach[i]};
       chunk.anchors[place % kLanes] = static_cast<int32_t>(anchor);
-    }
-    if (marks.slots != nullptr && anchor < batch.N) {
-      marks.slots[b * batch.N + anchor] = listed ? static_cast<int32_t>(tile * kTile + place) : -1;
     }
     before += __popc(found[i]);
   }
@@ -146,11 +141,11 @@ __global__ void __launch_bounds__(kMarkers, 2) mark(Batch<T, Dtypes> batch, Cand
     for (int64_t tile = blockIdx.x; tile < lists.tiles; tile += gridDim.x) {
       Anchors<T> anchors = read_anchors(batch, lists.tiles, tile);
       find_candidates(batch, b, gts, anchors);
-      list_candidates(batch, lists, b, tile, anchors, marks);
+      list_candidates(batch, lists, b, tile, anchors);
 #pragma unroll
       for (int i = 0; i < kEach; ++i) {
         const int64_t anchor = anchors.index(i);
-        if (marks.owners != nullptr && anchor < batch.N) marks.owners[b * batch.N + anchor] = kNobody;
+        if (marks.claims != nullptr && anchor < batch.N) marks.claims[b * batch.N + anchor] = {0, kNoOffer};
       }
       if (marks.num_fg != nullptr && tile == 0 && threadIdx.x == 0) marks.num_fg[b] = 0;
     }

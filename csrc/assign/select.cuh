@@ -59,6 +59,37 @@ __device__ __forceinline__ T sum_largest_by_block(const Shortlist<T, capacity>& 
   return listed.complete() ? sum_largest_by_block<threads, T>(listed, q) : sum_largest_by_block<threads, T>(all, q);
 }
 
+// Values that a warp keeps in registers.
+constexpr int kHeld = 256;
+
+// The same of n values, at most kHeld, by a warp.
+template <class T>
+__device__ __forceinline__ T sum_largest_by_warp(const T* values,  // [n]
+                                                 int n, int64_t q) {
+  T held[kHeld / 32];
+#pragma unroll
+  for (int i = 0; i < kHeld / 32; ++i) {
+    const int at = i * 32 + threadIdx.x % 32;
+    held[i] = at < n && values[at] > T(0) ? values[at] : T(0);
+  }
+  T sum = T(0);
+  while (q > 0) {
+    T most = held[0];
+#pragma unroll
+    for (int i = 1; i < kHeld / 32; ++i) most = upper(most, held[i]);
+    most = warp_max(most);
+    if (most == T(0)) break;
+    int times = 0;
+#pragma unroll
+    for (int i = 0; i < kHeld / 32; ++i) {
+      times += __popc(__ballot_sync(kAllLanes, held[i] == most));
+      if (held[i] == most) held[i] = T(0);
+    }
+    for (; times > 0 && q > 0; --times, --q) sum += most;
+  }
+  return sum;
+}
+
 // A pair of a ground truth with what `index` numbers: an anchor or a candidate.
 struct Pair {
   double cost;
@@ -70,10 +101,9 @@ struct Best {
   __device__ Preference operator()(const Preference& a, const Preference& b) const { return b < a ? b : a; }
 };
 
-// Ground truth g takes what it has the k preferred pairs with, as far as these can match.
-template <int threads, class Pairs>
-__device__ __forceinline__ void take_preferred(const Pairs& pairs, int64_t k, int64_t g,
-                                               int32_t* owners) {  // [N], by index
+// Calls take(index) of the k preferred pairs, as far as these can match, in one thread.
+template <int threads, class Pairs, class Take>
+__device__ __forceinline__ void take_preferred(const Pairs& pairs, int64_t k, const Take& take) {
   const Preference none(INFINITY, INT64_MAX);
   Preference last(0.0, -1);
   last.rank = -1;
@@ -85,20 +115,19 @@ __device__ __forceinline__ void take_preferred(const Pairs& pairs, int64_t k, in
     });
     best = block_reduce<threads>(best, Best());
     if (best.rank == none.rank) return;
-    if (threadIdx.x == 0) take_anchor(owners + best.index, g);
+    if (threadIdx.x == 0) take(best.index);
     last = best;
   }
 }
 
 // The same of `listed`, or of `all` where the list could not hold them.
-template <int threads, int capacity, class All>
+template <int threads, int capacity, class All, class Take>
 __device__ __forceinline__ void take_preferred(const Shortlist<Pair, capacity>& listed, const All& all, int64_t k,
-                                               int64_t g,
-                                               int32_t* owners) {  // [N], by index
+                                               const Take& take) {
   if (listed.complete()) {
-    take_preferred<threads>(listed, k, g, owners);
+    take_preferred<threads>(listed, k, take);
   } else {
-    take_preferred<threads>(all, k, g, owners);
+    take_preferred<threads>(all, k, take);
   }
 }
 

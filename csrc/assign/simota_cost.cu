@@ -1,37 +1,65 @@
+// simota_cost in three launches: mark and describe find the candidates (mark.cuh, describe.cuh), fill writes the
+// matrices. A block has a tile of anchors and a few ground truths: it writes what pairs without a candidate have, then
+// its warps write over that for 32 candidates at a time. Bound by memory: 12 bytes a pair.
 #include "assign/describe.cuh"
 
 namespace yolox_ops {
 namespace {
 
 constexpr int kFillers = 256;
+// Ground truths of a block.
+constexpr int kRows = 8;
 
-// A thread owns one anchor and walks down the ground truths, so that neighbouring threads write neighbouring elements.
+template <class T>
+struct CostMatrices {
+  double* costs;  // [B, G, N]
+  T* overlaps;    // [B, G, N]
+
+  __device__ __forceinline__ void set(int64_t at, double cost, T overlap) const {
+    costs[at] = cost;
+    overlaps[at] = zero_if_nan(overlap);
+  }
+};
+
+// Writes the rows of some ground truths over a tile of anchors as if none were a candidate.
 template <class T, class Dtypes>
-__global__ void __launch_bounds__(kFillers, 2) fill(Batch<T, Dtypes> batch, CandidateLists<T> lists,
-                                                    const int32_t* slots,  // [B, N]
-                                                    double* cost,          // [B, G, N]
-                                                    T* overlap) {          // [B, G, N]
+__device__ __forceinline__ void fill_background(const Batch<T, Dtypes>& batch, const CostMatrices<T>& matrices,
+                                                int64_t tiles, int64_t b, int64_t tile, int64_t g, int rows) {
+  for (int i = threadIdx.x; i < kTile; i += kFillers) {
+    const int64_t anchor = anchor_of(tiles, tile, i);
+    if (anchor >= batch.N) continue;
+    for (int row = 0; row < rows; ++row) matrices.set((b * batch.G + g + row) * batch.N + anchor, INFINITY, T(0));
+  }
+}
+
+// Writes the pairs of some ground truths with the candidates of a tile; a warp has a chunk and a ground truth at a
+// time.
+template <class T, class Dtypes>
+__device__ __forceinline__ void fill_candidates(const Batch<T, Dtypes>& batch, const CostMatrices<T>& matrices,
+                                                const Chunk<T>* chunks, int32_t count, int64_t b, int64_t g, int rows) {
+  for (int i = threadIdx.x / kLanes; i < (count + kLanes - 1) / kLanes * rows; i += kFillers / kLanes) {
+    const int chunk = i / rows, row = i - chunk * rows;
+    const Truth<T> gt = batch.read_gt(b, g + row);
+    if (!gt.real || chunk * kLanes + lane_of() >= count) continue;
+    const Candidate<T> c = chunks[chunk].at(lane_of());
+    const T overlap = iou(gt.box, c.box);
+    matrices.set((b * batch.G + g + row) * batch.N + c.anchor, full_cost_of(batch, b, c, gt, overlap), overlap);
+  }
+}
+
+template <class T, class Dtypes>
+__global__ void __launch_bounds__(kFillers, 4)
+    fill(Batch<T, Dtypes> batch, CandidateLists<T> lists, CostMatrices<T> matrices) {
   for (int64_t b = blockIdx.z; b < batch.B; b += gridDim.z) {
     const int64_t gts = batch.count_gts(b);
-    const Chunk<T>* chunks = lists.chunks + b * lists.tiles * kChunks;
-    for (int64_t first = blockIdx.x * int64_t{kFillers}; first < batch.N; first += gridDim.x * int64_t{kFillers}) {
-      const int64_t anchor = first + threadIdx.x;
-      const int32_t slot = anchor < batch.N ? slots[b * batch.N + anchor] : -1;
-      Candidate<T> c{};
-      if (slot >= 0) c = chunks[slot / kLanes].at(slot % kLanes);
-      for (int64_t g = blockIdx.y; g < batch.G && anchor < batch.N; g += gridDim.y) {
-        double pair = INFINITY;
-        T common = T(0);
-        if (slot >= 0 && g < gts) {
-          const Truth<T> gt = batch.read_gt(b, g);
-          if (gt.real) {
-            common = iou(gt.box, c.box);
-            pair = full_cost_of(batch, b, c, gt, common);
-          }
-        }
-        const int64_t out = (b * batch.G + g) * batch.N + anchor;
-        cost[out] = pair;
-        overlap[out] = zero_if_nan(common);
+    for (int64_t tile = blockIdx.x; tile < lists.tiles; tile += gridDim.x) {
+      const int32_t count = lists.counts[b * lists.tiles + tile];
+      for (int64_t g = blockIdx.y * kRows; g < batch.G; g += gridDim.y * kRows) {
+        fill_background(batch, matrices, lists.tiles, b, tile, g, min(int64_t{kRows}, batch.G - g));
+        __syncthreads();
+        if (g >= gts) continue;
+        fill_candidates(batch, matrices, lists.chunks + (b * lists.tiles + tile) * kChunks, count, b, g,
+                        static_cast<int>(min(int64_t{kRows}, gts - g)));
       }
     }
   }
@@ -55,12 +83,11 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes,                
   Tensor cost = torch::stable::new_empty(pred_boxes, {B, G, N}, ScalarType::Double);
   Tensor overlap = torch::stable::new_empty(pred_boxes, {B, G, N}, compute_dtype(pred_boxes));
   if (cost.numel() == 0) return {cost, overlap};
-  Tensor slots = torch::stable::new_empty(pred_boxes, {B, N}, ScalarType::Int);
-  int32_t* slot = slots.mutable_data_ptr<int32_t>();
   dispatch_scene(scene, rule, [&]<class T, class Dtypes>(const Batch<T, Dtypes>& batch) {
-    const FoundCandidates<T> found(device, pred_boxes, batch, Marks{slot, nullptr, nullptr});
-    device.launch(fill<T, Dtypes>, dim3(blocks(N, kFillers), blocks(G, 1), blocks(B, 1)), kFillers, batch, found.lists,
-                  slot, cost.mutable_data_ptr<double>(), overlap.mutable_data_ptr<T>());
+    const FoundCandidates<T> found(device, pred_boxes, batch, Marks{});
+    const dim3 grid(blocks(found.lists.tiles, 1), blocks(G, kRows), blocks(B, 1));
+    const CostMatrices<T> matrices{cost.mutable_data_ptr<double>(), overlap.mutable_data_ptr<T>()};
+    device.launch(fill<T, Dtypes>, grid, kFillers, batch, found.lists, matrices);
   });
   return {cost, overlap};
 }

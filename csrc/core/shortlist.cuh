@@ -21,6 +21,15 @@ struct Shortlist {
     const int32_t slot = atomicAdd(&count, 1);
     if (slot < capacity) items[slot] = item;
   }
+  // The same by all lanes of a warp together, of those that have an item.
+  __device__ __forceinline__ void push_by_warp(bool has, const Item& item) {
+    const uint32_t having = __ballot_sync(kAllLanes, has);
+    if (having == 0) return;
+    const int lane = threadIdx.x % 32;
+    int32_t slot = lane == 0 ? atomicAdd(&count, __popc(having)) : 0;
+    slot = __shfl_sync(kAllLanes, slot, 0) + __popc(having & ((1u << lane) - 1));
+    if (has && slot < capacity) items[slot] = item;
+  }
   __device__ bool complete() const { return count <= capacity; }
 
   // Calls visit(item) for this thread's share.
