@@ -13,52 +13,66 @@ constexpr int kDescriberBlocks = 32;
 // Classes that a lane reads at once.
 constexpr int kClasses = 5;
 
-// Sum over classes of -log(1 - p), by half a warp, with the sums and the bits of the CPU's sum_negatives.
+// This lane's sum of the kSums over some classes of -log(1 - p), as the CPU's sum_negatives has it.
 template <class T, class Dtypes>
-__device__ __forceinline__ double sum_negatives(const Batch<T, Dtypes>& batch, int64_t b, int64_t anchor, T obj_exp) {
-  const int lane = threadIdx.x % kSums;
-  const uint32_t half = 0xffffu << (threadIdx.x & 16);
-  const T without_obj = batch.without_obj();
-  double total = 0;
-  for (int64_t chunk = 0; chunk < batch.C; chunk += kSums * kFactors) {
-    const int64_t end = min(chunk + kSums * kFactors, batch.C);
-    T over = T(1), under = T(1), poison = T(0);
-    int32_t exponent = 0;
-    int64_t c = chunk;
-    for (; c + kClasses * kSums <= end; c += kClasses * kSums) {
-      T logits[kClasses];
+__device__ __forceinline__ T sum_of_lane(const Batch<T, Dtypes>& batch, int64_t b, int64_t anchor, int64_t first,
+                                         T obj_exp, T without_obj) {
+  const int64_t end = min(first + kSums * kFactors, batch.C);
+  T over = T(1), under = T(1), poison = T(0);
+  int32_t exponent = 0;
+  int64_t c = first + threadIdx.x % kSums;
+  for (; first + kClasses * kSums <= end; first += kClasses * kSums, c += kClasses * kSums) {
+    T logits[kClasses];
 #pragma unroll
-      for (int i = 0; i < kClasses; ++i) logits[i] = batch.cls_logits.at(b, anchor, c + i * kSums + lane);
+    for (int i = 0; i < kClasses; ++i) logits[i] = batch.cls_logits.at(b, anchor, c + i * kSums);
 #pragma unroll
-      for (int i = 0; i < kClasses; ++i) {
-        multiply_class(logits[i], obj_exp, without_obj, over, under, exponent, poison);
-      }
+    for (int i = 0; i < kClasses; ++i) {
+      multiply_class(logits[i], obj_exp, without_obj, over, under, exponent, poison);
     }
-    for (; c < end; c += kSums) {
-      const T logit = c + lane < end ? batch.cls_logits.at(b, anchor, c + lane) : T(kNoClass);
-      multiply_class(logit, obj_exp, without_obj, over, under, exponent, poison);
-    }
-    const T sum = log_scaled(over / under, exponent) + poison;
-    for (int i = 0; i < kSums; ++i) total += static_cast<double>(__shfl_sync(half, sum, i, kSums));
   }
-  return total;
+  for (; first < end; first += kSums, c += kSums) {
+    const T logit = c < end ? batch.cls_logits.at(b, anchor, c) : T(kNoClass);
+    multiply_class(logit, obj_exp, without_obj, over, under, exponent, poison);
+  }
+  return log_scaled(over / under, exponent) + poison;
+}
+
+// The same, spared the objectness where there is none, and the class's own score where there is one.
+template <class T, class Dtypes>
+__device__ __forceinline__ T sum_of_lane(const Batch<T, Dtypes>& batch, int64_t b, int64_t anchor, int64_t first) {
+  if (!batch.has_obj) return sum_of_lane(batch, b, anchor, first, T(0), T(1));
+  const T obj_exp = exp_scaled(-batch.obj_logits.at(b, anchor), kShift<T>);
+  return sum_of_lane(batch, b, anchor, first, obj_exp, T(0));
 }
 
 // What an anchor brings to its costs, by half a warp.
 template <class T, class Dtypes>
 __device__ __forceinline__ Score<T> score_anchor(const Batch<T, Dtypes>& batch, int64_t b, int64_t anchor) {
-  const Objectness<T> obj = batch.read_objectness(b, anchor);
-  return {sum_negatives(batch, b, anchor, obj.exp), obj};
+  const uint32_t half = 0xffffu << (threadIdx.x & 16);
+  double total = 0;
+  for (int64_t first = 0; first < batch.C; first += kSums * kFactors) {
+    const T sum = sum_of_lane(batch, b, anchor, first);
+    for (int i = 0; i < kSums; ++i) total += static_cast<double>(__shfl_sync(half, sum, i, kSums));
+  }
+  return {total, batch.read_objectness(b, anchor)};
 }
 
 template <class T, class Dtypes>
 __global__ void __launch_bounds__(kDescribers, 2) describe(Batch<T, Dtypes> batch, CandidateLists<T> lists) {
-  const int i = threadIdx.x / kSums;
+  __shared__ T sums[kLanes][kSums + 1];  // a column more, so that 32 rows lie in 32 banks
+  const int of_half_warp = threadIdx.x / kSums, mine = threadIdx.x;
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
     each_chunk(lists, b, blockIdx.x, gridDim.x, [&](Chunk<T>& chunk, int32_t n) {
-      if (i >= n) return;
-      const Score<T> score = score_anchor(batch, b, chunk.anchors[i]);
-      if (threadIdx.x % kSums == 0) chunk.values[i] = {score};
+      double total = 0;
+      for (int64_t first = 0; first < batch.C; first += kSums * kFactors) {
+        __syncthreads();  // until the sums before are read
+        if (of_half_warp < n) {
+          sums[of_half_warp][threadIdx.x % kSums] = sum_of_lane(batch, b, chunk.anchors[of_half_warp], first);
+        }
+        __syncthreads();
+        for (int i = 0; mine < n && i < kSums; ++i) total += static_cast<double>(sums[mine][i]);
+      }
+      if (mine < n) chunk.values[mine] = {{total, batch.read_objectness(b, chunk.anchors[mine])}};
     });
   }
 }

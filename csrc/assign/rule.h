@@ -102,9 +102,8 @@ template <class T>
 YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T without_obj) {
   const T lowest = static_cast<T>(7.440151952041672e-44 * kUnit<T>);  // s = 2 e^-100
   const T other = obj_exp + without_obj * cls_exp;
-  T s = cls_exp * (T(1) + other * (T(1) / kUnit<T>)) + other;
-  s = s > T(1e38) ? T(1e38) : s;
-  return s < lowest ? lowest : s;
+  const T s = cls_exp * (T(1) + other * (T(1) / kUnit<T>)) + other;
+  return at_least(at_most(s, T(1e38)), lowest);
 }
 
 // (1 + s + sqrt(1 + s)): what stands over s in -log(1 - p).

@@ -14,7 +14,7 @@ namespace yolox_ops {
 namespace {
 
 // Threads that match one ground truth.
-constexpr int kTakers = 256;
+constexpr int kTakers = 192;
 // Overlaps, and pairs, that a block keeps in shared memory; what exceeds that is computed anew in every round.
 constexpr int kKept = 1024;
 

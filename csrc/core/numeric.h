@@ -58,6 +58,28 @@ YOLOX_OPS_INLINE T lower(T a, T b) {
   return smaller(a, b);
 }
 
+// Limited from above and from below; a NaN stays one. A GPU from sm_80 on does each in one instruction.
+template <class T>
+YOLOX_OPS_INLINE T at_most(T a, T most) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, float>) {
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(a) : "f"(a), "f"(most));
+    return a;
+  }
+#endif
+  return a > most ? most : a;
+}
+template <class T>
+YOLOX_OPS_INLINE T at_least(T a, T least) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, float>) {
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(a) : "f"(a), "f"(least));
+    return a;
+  }
+#endif
+  return a < least ? least : a;
+}
+
 template <class T>
 YOLOX_OPS_INLINE bool is_finite(T x) {
   return x - x == T(0);
@@ -101,8 +123,7 @@ YOLOX_OPS_INLINE T detached(T a) {
 YOLOX_OPS_INLINE float exp_scaled(float x, int k) {
   const float lowest = -0.693147f * static_cast<float>(127 + k);  // there the exponent is 0, and so is the result
   const float highest = 0.693147f * static_cast<float>(125 - k);
-  x = x > highest ? highest : x;
-  x = x < lowest ? lowest : x;
+  x = at_least(at_most(x, highest), lowest);
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const float shifted = x * 1.44269504f + magic;
   const uint32_t n = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(magic);
