@@ -16,6 +16,36 @@ constexpr int kWarp = 32;
 // The score of a box that is not selected, below every score that is.
 constexpr int kUnselected = -1;
 
+// What is kept of N boxes in slots, so that it needs not be gathered again.
+__host__ __device__ constexpr int64_t kept_numbers(int64_t N) { return (N + kWarp - 1) / kWarp * (6 * kWarp); }
+
+// The boxes of an image and what is left of their scores, as they are kept: of each 32 the members lie side by side,
+// one after another.
+template <class T>
+struct KeptBoxes {
+  T* numbers;
+
+  __device__ __forceinline__ T* members(int32_t slot) const {
+    const uint32_t row = static_cast<uint32_t>(slot) / kWarp, column = static_cast<uint32_t>(slot) % kWarp;
+    return numbers + (row * (6 * kWarp) + column);
+  }
+  __device__ __forceinline__ void set(int32_t slot, const Box<T>& box, T score) const {
+    T* p = members(slot);
+    p[0] = box.x1;
+    p[kWarp] = box.y1;
+    p[2 * kWarp] = box.x2;
+    p[3 * kWarp] = box.y2;
+    p[4 * kWarp] = box.area;
+    p[5 * kWarp] = score;
+  }
+  // What is left of a score, NaN when the box is gone.
+  __device__ __forceinline__ T& score(int32_t slot) const { return members(slot)[5 * kWarp]; }
+  __device__ __forceinline__ Box<T> operator[](int32_t slot) const {
+    const T* p = members(slot);
+    return {p[0], p[kWarp], p[2 * kWarp], p[3 * kWarp], p[4 * kWarp], T(0)};
+  }
+};
+
 // Boxes of a label lie in slots one after another.
 template <class T>
 struct Boxes {
@@ -26,8 +56,8 @@ struct Boxes {
   const int64_t* order;   // [B, N], the box in a slot, or null: the slot itself
   Format format;
   NmsRule<T> rule;
-  T* current;   // [B, N] by slot: what is left of a score, NaN when the box is gone
-  T* selected;  // [B, N] by box
+  T* selected;    // [B, N] by box
+  T* kept_boxes;  // [B, kept_numbers(N)]
 
   __device__ __forceinline__ int64_t box_in(int64_t b, int64_t slot) const {
     return order ? order[b * N + slot] : slot;
@@ -35,6 +65,7 @@ struct Boxes {
   __device__ __forceinline__ Box<T> load(int64_t b, int64_t box) const {
     return load_box(boxes + (b * N + box) * 4, format, Kind::kIou);
   }
+  __device__ __forceinline__ KeptBoxes<T> kept(int64_t b) const { return {kept_boxes + b * kept_numbers(N)}; }
   __device__ __forceinline__ int64_t label(int64_t b, int64_t slot) const { return labels ? labels[b * N + slot] : 0; }
   __device__ __forceinline__ bool begins(int64_t b, int64_t slot) const {
     return slot < N && (slot == 0 || label(b, slot) != label(b, slot - 1));
@@ -49,8 +80,7 @@ struct Boxes {
 template <class T>
 struct Leader {
   T score;
-  int32_t index;
-  int64_t slot;
+  int32_t index, slot;
 
   __device__ __forceinline__ bool before(const Leader& other) const {
     if (index < 0 || other.index < 0) return index >= 0;
@@ -60,6 +90,15 @@ struct Leader {
 template <class T>
 __device__ __forceinline__ Leader<T> first_of(const Leader<T>& a, const Leader<T>& b) {
   return b.before(a) ? b : a;
+}
+// The same of a warp. Only equal scores ask for indices.
+template <class T>
+__device__ __forceinline__ Leader<T> first_of_warp(const Leader<T>& mine) {
+  const T score = mine.index < 0 ? -std::numeric_limits<T>::infinity() : mine.score;
+  const T most = warp_reduce(score, [](T a, T b) { return upper(a, b); });
+  const uint32_t best = __ballot_sync(kAllLanes, mine.index >= 0 && score == most);
+  if (best == 0) return {T(0), -1, 0};
+  return (best & (best - 1)) == 0 ? of_lane(mine, __ffs(best) - 1) : warp_reduce(mine, first_of<T>);
 }
 
 // The score after the box `chosen` was selected; NaN when it falls below the threshold.

@@ -17,9 +17,9 @@ __device__ void select_by_warp(const Boxes<T>& in, int64_t b, int64_t begin, int
   for (;;) {
     const bool here = score == score;
     Leader<T> lead{score, here ? static_cast<int32_t>(index) : -1, lane};
-    lead = warp_reduce(lead, first_of<T>);
+    lead = first_of_warp(lead);
     if (lead.index < 0) break;
-    const int leader = static_cast<int>(lead.slot);
+    const int leader = lead.slot;
     const Box<T> chosen = of_lane(box, leader);
     if (lane == leader) {
       result = score + T(0);

@@ -50,7 +50,8 @@ __global__ void __launch_bounds__(kThreads) select_large(Boxes<T> in) {
         const int64_t begin = begins.items[i];
         const int64_t end =
             first_where(begin + 1, in.N, [&](int64_t other) { return in.label(b, other) != in.label(b, begin); });
-        select_by_block(in, board, b, begin, end - begin, in_order, end - begin, [](int64_t, const Leader<T>&) {});
+        select_by_block(in, board, b, begin, end - begin, in_order, true, static_cast<int32_t>(end - begin),
+                        [](int32_t, const Leader<T>&) {});
       }
     }
   }
@@ -69,11 +70,12 @@ __global__ void __launch_bounds__(kThreads) select_in_order(Boxes<T> in, int64_t
       scores[b * K + k] = T(0);
     }
     if (threadIdx.x == 0) counts[b] = 0;
-    select_by_block(in, board, b, 0, in.N, true, K, [&](int64_t round, const Leader<T>& lead) {
-      indices[b * K + round] = lead.index;
-      scores[b * K + round] = lead.score + T(0);
-      counts[b] = round + 1;
-    });
+    select_by_block(in, board, b, 0, in.N, true, in.labels == nullptr, static_cast<int32_t>(K),
+                    [&](int32_t round, const Leader<T>& lead) {
+                      indices[b * K + round] = lead.index;
+                      scores[b * K + round] = lead.score + T(0);
+                      counts[b] = round + 1;
+                    });
   }
 }
 
@@ -85,7 +87,7 @@ __global__ void __launch_bounds__(kFlatThreads) write_spatial_codes(Boxes<T> in,
     Box<T> span = empty_hull<T>();
     for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) span = span_of(span, in.load(b, i));
     span = block_reduce<kFlatThreads>(span, HullOf());
-    const SpatialOrder<T> order(span, in.N, (in.N + kWarps - 1) / kWarps);
+    const SpatialOrder<T> order(span, in.N, boxes_of_group(in.N));
     for (int64_t i = threadIdx.x; i < in.N; i += kFlatThreads) codes[b * in.N + i] = order(in.load(b, i));
   }
 }
@@ -138,8 +140,8 @@ void run(const Device& device, NmsCall& call) {
   int64_t* indices = call.indices.template mutable_data_ptr<int64_t>();
   T* scores = call.decayed.template mutable_data_ptr<T>();
   int64_t* counts = call.counts.template mutable_data_ptr<int64_t>();
-  Tensor current = torch::stable::new_empty(call.boxes, {B, N}, call.dtype);
   Tensor selected = torch::stable::new_empty(call.boxes, {B, N}, call.dtype);
+  Tensor kept_boxes = torch::stable::new_empty(call.boxes, {B, kept_numbers(N)}, call.dtype);
   Boxes<T> in{.B = B,
               .N = N,
               .boxes = call.boxes.const_data_ptr<T>(),
@@ -148,8 +150,8 @@ void run(const Device& device, NmsCall& call) {
               .order = nullptr,
               .format = call.options.format,
               .rule = call.options.rule<T>(),
-              .current = current.mutable_data_ptr<T>(),
-              .selected = selected.mutable_data_ptr<T>()};
+              .selected = selected.mutable_data_ptr<T>(),
+              .kept_boxes = kept_boxes.mutable_data_ptr<T>()};
   if (call.options.score_threshold < 0) {
     device.launch(select_in_order<T>, blocks(B, 1), kThreads, in, K, indices, scores, counts);
     return;
