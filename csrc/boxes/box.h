@@ -89,6 +89,9 @@ YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
   const T h = lower(a.y2, b.y2) - upper(a.y1, b.y1);
   const T inter = choose(w > T(0), choose(h > T(0), w * h, T(0)), T(0));
   unite = larger(inter, (a.area + b.area) - inter);
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_floating_point_v<T>) return share_of(inter, unite);
+#endif
   return ratio_or_zero(inter, unite);
 }
 

@@ -1,5 +1,6 @@
 #include "boxes/box_sets.h"
 #include "boxes/dual.h"
+#include "boxes/plain_iou.cuh"
 #include "core/device.cuh"
 
 namespace yolox_ops {
@@ -16,37 +17,70 @@ struct alignas(16) Columns {
 
 // A thread has some columns and walks down the rows. With `whole` N is a multiple of kColumns, and a row of a thread
 // one store.
+template <bool whole, class T, class Of>
+__device__ __forceinline__ void write_columns(const Box<T>* rows,  // [count]
+                                              int count,
+                                              const Box<T>* column,  // [kColumns]
+                                              int columns, int64_t N,
+                                              T* p,  // where the first value goes
+                                              const Of& of) {
+  for (int i = 0; i < count; ++i) {
+    Columns<T> row;
+    for (int c = 0; c < kColumns; ++c) row.value[c] = of(rows[i], column[c]);
+    if constexpr (whole) {
+      *reinterpret_cast<Columns<T>*>(p) = row;
+    } else {
+      for (int c = 0; c < kColumns && c < columns; ++c) p[c] = row.value[c];
+    }
+    p += N;
+  }
+}
+
+// The matrix in one launch, bound by its stores: 4 bytes a pair, 20,000 x 20,000 in 0.33 ms at the bandwidth of an
+// H200. Where all boxes are plain, the instructions of a pair take as long.
 template <class T, Kind kind, bool whole>
 __global__ void __launch_bounds__(kThreads, 2) forward_kernel(const T* boxes1,  // [B, M, 4]
                                                               const T* boxes2,  // [B, N, 4]
                                                               T* out,           // [B, M, N]
                                                               int64_t B, int64_t M, int64_t N, Format format) {
+  constexpr bool may_be_plain = kind == Kind::kIou && std::is_same_v<T, float>;
   __shared__ Box<T> rows[kRows];
+  __shared__ bool rows_are_plain;
+  static_assert(kRows <= 32, "a warp loads the rows");
   for (int64_t b = blockIdx.z; b < B; b += gridDim.z) {
     for (int64_t top = blockIdx.y * int64_t{kRows}; top < M; top += gridDim.y * int64_t{kRows}) {
       const int count = static_cast<int>(min(int64_t{kRows}, M - top));
       __syncthreads();
-      if (threadIdx.x < count) {
-        rows[threadIdx.x] = load_box(boxes1 + (b * M + top + threadIdx.x) * 4, format, kind);
+      if (threadIdx.x < 32) {
+        bool plain = true;
+        if (threadIdx.x < count) {
+          const Box<T> box = load_box(boxes1 + (b * M + top + threadIdx.x) * 4, format, kind);
+          rows[threadIdx.x] = box;
+          plain = is_plain(box);
+        }
+        plain = __ballot_sync(kAllLanes, plain) == kAllLanes;
+        if (threadIdx.x == 0) rows_are_plain = plain;
       }
       __syncthreads();
       for (int64_t j = (blockIdx.x * int64_t{kThreads} + threadIdx.x) * kColumns; j < N;
            j += gridDim.x * int64_t{kThreads} * kColumns) {
         Box<T> column[kColumns];
+        bool plain = may_be_plain && rows_are_plain;
         for (int c = 0; c < kColumns; ++c) {
           column[c] = load_box(boxes2 + (b * N + min(j + c, N - 1)) * 4, format, kind);
+          plain = plain && is_plain(column[c]);
         }
+        const int columns = static_cast<int>(min(int64_t{kColumns}, N - j));
         T* p = out + (b * M + top) * N + j;
-        for (int i = 0; i < count; ++i) {
-          Columns<T> row;
-          for (int c = 0; c < kColumns; ++c) row.value[c] = similarity<kind>(rows[i], column[c]);
-          if constexpr (whole) {
-            *reinterpret_cast<Columns<T>*>(p) = row;
-          } else {
-            for (int c = 0; c < kColumns && j + c < N; ++c) p[c] = row.value[c];
+        const auto any = [](const Box<T>& a, const Box<T>& other) { return similarity<kind>(a, other); };
+        if constexpr (may_be_plain) {
+          const auto of_plain = [](const Box<T>& a, const Box<T>& other) { return plain_iou(a, other); };
+          if (plain) {
+            write_columns<whole>(rows, count, column, columns, N, p, of_plain);
+            continue;
           }
-          p += N;
         }
+        write_columns<whole>(rows, count, column, columns, N, p, any);
       }
     }
   }

@@ -96,6 +96,15 @@ YOLOX_OPS_INLINE T ratio_or_zero(T a, T b) {
   return choose(b == T(0), T(0), a / b);
 }
 
+// ratio_or_zero of what is at least 0 and a whole that it is a part of, for GPUs: there IEEE's division is the longest
+// step, and longest for a dividend of 0, which most pairs of boxes have. It is left out. A CPU's vectors divide all
+// alike.
+template <class T>
+YOLOX_OPS_INLINE T share_of(T part, T whole) {
+  if (part > T(0)) return part / whole;
+  return whole == whole ? T(0) : whole;
+}
+
 // Of the smaller leg over the larger, or, past pi / 8, of that angle's distance from pi / 4, by an odd polynomial that
 // is good to 2e-8; then by symmetry. Two infinite legs give NaN; a NaN is the caller's to know of.
 YOLOX_OPS_INLINE float atan2_(float y, float x) {
