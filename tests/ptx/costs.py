@@ -75,6 +75,8 @@ def cost_of(instruction: Instruction) -> Cost:
         return FAMILIES[family]
     if family in ("div", "rem"):
         return QUOTIENTS["wide" if is_wide else kind if kind[0] == "f" else "int"]
+    if family == "rcp" and parts[1:] == ["approx", "ftz", "f32"]:
+        return SPECIAL
     if family in ("sqrt", "rcp"):
         return (ROOTS if family == "sqrt" else RECIPROCALS)[kind]
     if family == "cvt":
