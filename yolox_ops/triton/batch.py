@@ -11,10 +11,11 @@ from yolox_ops._check import computable, wide_dtype
 from yolox_ops.scene import Scene
 from yolox_ops.triton.boxes import iou, is_finite, load_box, load_numbers
 from yolox_ops.triton.matching import count_gts
+from yolox_ops.triton.scores import Numbers
 
 # The numbers that kernels take beside a Batch. None becomes a constant where it is 1, for a tuple that holds constants
 # does not survive a loop. They are no tuple themselves: do_not_specialize does not reach into one.
-NUMBERS = ["cls_image_stride", "cls_anchor_stride", "cls_class_stride", "N", "C", "G"]
+NUMBERS = ["cls_image_stride", "cls_anchor_stride", "cls_class_stride", "N", "C", "G", *Numbers._fields]
 
 
 class Batch(NamedTuple):
@@ -45,6 +46,7 @@ class Image(NamedTuple):
     C: int
     G: int
     b: int  # which one
+    numbers: Any  # Numbers of the rule, or OtaNumbers
 
 
 @triton.jit
@@ -65,7 +67,7 @@ def load_anchors(image, j, mask, RULE: tl.constexpr):
     batch = image.batch
     x = tl.load(batch.anchor_points + j * 2, mask, 0.0).to(RULE.dtype)
     y = tl.load(batch.anchor_points + j * 2 + 1, mask, 0.0).to(RULE.dtype)
-    reach = tl.full(x.shape, RULE.center_radius, RULE.dtype)
+    reach = tl.full(x.shape, image.numbers.center_radius, RULE.dtype)
     if RULE.candidates != "all":
         reach *= tl.load(batch.strides + j, mask, 0.0).to(RULE.dtype)
     return x, y, reach

@@ -18,10 +18,10 @@ from yolox_ops.triton.batch import (
     make_dense,
     point_at_logits,
 )
-from yolox_ops.triton.launch import blocks, launch, narrow
+from yolox_ops.triton.launch import bits_of, blocks, launch, narrow
 from yolox_ops.triton.matching import GTS, NO_CANDIDATE, NOBODY, count_gts, locate_tile
 from yolox_ops.triton.numeric import exp_scaled
-from yolox_ops.triton.scores import Rule, pair_cost, softplus_of_minus, sum_negatives
+from yolox_ops.triton.scores import Numbers, Rule, pair_cost, read_numbers, softplus_of_minus, sum_negatives
 
 # Anchors of a program that looks for candidates.
 TILE = 32
@@ -99,12 +99,18 @@ def find_candidates(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    outside_penalty: tl.float64,
+    cls_weight: tl.int64,
+    iou_weight: tl.int64,
+    iou_eps: tl.int64,
     RULE: tl.constexpr,
     TILE: tl.constexpr,
 ):
     """Which anchors of one image's tile are candidates, and their scores."""
     b, j = locate_tile(N, TILE)
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, outside_penalty, cls_weight, iou_weight, iou_eps, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     candidate = is_candidate(image, j, j < N, RULE)
     tl.store(owner + b * N + j, tl.where(candidate, NOBODY, NO_CANDIDATE), j < N)
     rank = tl.cumsum(candidate.to(tl.int32), 0)
@@ -122,9 +128,9 @@ def load_costs(image, g, j, mask, RULE: tl.constexpr):
     gt, label, present = load_gt(image, g, RULE)
     overlap = load_overlaps(image, g, j, mask, RULE)
     logit = tl.load(point_at_logits(image, j) + label * image.cls_class_stride, mask, 0.0).to(RULE.dtype)
-    cost = pair_cost(overlap, logit, load_scores(image, j, mask, RULE), RULE).to(tl.float64)
+    cost = pair_cost(overlap, logit, load_scores(image, j, mask, RULE), image.numbers, RULE).to(tl.float64)
     _candidate, inside = classify_anchor(load_anchors(image, j, mask, RULE), gt, RULE)
-    cost = tl.where(inside, cost, cost + RULE.outside_penalty)
+    cost = tl.where(inside, cost, cost + image.numbers.outside_penalty)
     cost, overlap = tl.where(mask, cost, float("inf")), tl.where(mask, overlap, 0.0)
     return tl.where(present, cost, float("inf")), tl.where(present, overlap, 0.0)
 
@@ -139,7 +145,7 @@ def launch_candidates(
     iou_weight: float,
     iou_eps: float,
 ) -> tuple[tuple, Rule]:
-    """Fills `owner` and what kernels are called with from then on: the batch with its numbers, and the rule."""
+    """Fills `owner` and what kernels are called with from then on: the batch with all numbers, and the rule."""
     pred_boxes = scene.pred_boxes
     (B, N, C), G = scene.cls_logits.shape, scene.gt_boxes.shape[1]
     batch = Batch(
@@ -153,12 +159,14 @@ def launch_candidates(
         **choose_arithmetic(pred_boxes),
         has_obj=scene.obj_logits is not None,
         candidates=candidates,
-        center_radius=narrow(center_radius, dtype),
-        outside_penalty=outside_penalty,
-        cls_weight=narrow(cls_weight, dtype),
-        iou_weight=narrow(iou_weight, dtype),
-        iou_eps=iou_eps,
     )
-    args = (batch, *scene.cls_logits.stride(), N, C, G)
+    numbers = Numbers(
+        center_radius=bits_of(narrow(center_radius, dtype), dtype),
+        outside_penalty=outside_penalty,
+        cls_weight=bits_of(narrow(cls_weight, dtype), dtype),
+        iou_weight=bits_of(narrow(iou_weight, dtype), dtype),
+        iou_eps=bits_of(iou_eps, dtype),
+    )
+    args = (batch, *scene.cls_logits.stride(), N, C, G, *numbers)
     launch(find_candidates, B * blocks(N, TILE), owner, *args, RULE=rule, TILE=TILE)
     return args, rule

@@ -32,6 +32,13 @@ def narrow(value: float, dtype: torch.dtype) -> float:
     return nearest
 
 
+def bits_of(value: float, dtype: torch.dtype) -> int:
+    """The bits of an option in the arithmetic's dtype, for numeric.from_bits."""
+    if dtype == torch.float64:
+        return ctypes.c_int64.from_buffer(ctypes.c_double(value)).value
+    return ctypes.c_int32.from_buffer(ctypes.c_float(value)).value
+
+
 def blocks(size: int, block: int) -> int:
     """How many blocks hold `size` elements."""
     return -(-size // block)

@@ -5,6 +5,16 @@ import triton.language as tl
 
 
 @triton.jit
+def from_bits(bits, dtype: tl.constexpr):
+    """The number of float32 or float64 that has these bits, an int64. As a float64 argument it would cost a float32
+    kernel a conversion, which is a float64 instruction of every thread."""
+    if dtype == tl.float64:
+        return bits.to(tl.float64, bitcast=True)
+    else:
+        return bits.to(tl.int32).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def sqrt(x):
     if x.dtype == tl.float64:
         return tl.sqrt(x)

@@ -11,13 +11,14 @@ from yolox_ops._check import wide_dtype
 from yolox_ops.ops.ota import check
 from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import choose_arithmetic, make_dense
-from yolox_ops.triton.launch import blocks, launch, narrow
+from yolox_ops.triton.launch import bits_of, blocks, launch, narrow
 from yolox_ops.triton.matching import BLOCK, NOBODY, TILE
 from yolox_ops.triton.ota_decode import decode
-from yolox_ops.triton.ota_pairs import OtaBatch, OtaRule, count_pairs
+from yolox_ops.triton.ota_pairs import OtaBatch, OtaNumbers, count_pairs
 from yolox_ops.triton.ota_plan import Plan
 from yolox_ops.triton.ota_rows import list_pairs
 from yolox_ops.triton.ota_solve import solve
+from yolox_ops.triton.scores import Rule
 
 # Steps of a transport: rows or columns side by side, and pairs of each.
 ROWS, ROW_PAIRS = 32, 32
@@ -45,7 +46,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     def integers(size: int, value: int = 0) -> Tensor:
         return pred_boxes.new_full((size,), value, dtype=torch.int64)
 
-    def numbers(size: int) -> Tensor:
+    def floats(size: int) -> Tensor:
         return pred_boxes.new_zeros(size, dtype=torch.float64)
 
     sizes = integers(B * G)
@@ -54,21 +55,21 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         row_gt=integers(B * G),
         row_begin=integers(B * G, -1),
         row_size=integers(B * G),
-        row_supply=numbers(B * G),
+        row_supply=floats(B * G),
         pair_anchor=integers(B * capacity, B * (N + 1)),
         pair_row=integers(B * capacity),
-        pair_cost=numbers(B * capacity),
+        pair_cost=floats(B * capacity),
     )
-    rule = OtaRule(
-        **choose_arithmetic(pred_boxes),
-        has_obj=scene.obj_logits is not None,
-        center_radius=narrow(center_radius, wide_dtype(pred_boxes)),
-        iou_weight=iou_weight,
-        focal_alpha=focal_alpha,
-        focal_gamma=focal_gamma,
+    rule = Rule(**choose_arithmetic(pred_boxes), has_obj=scene.obj_logits is not None, candidates="box_and_center")
+    dtype = wide_dtype(pred_boxes)
+    numbers = OtaNumbers(
+        center_radius=bits_of(narrow(center_radius, dtype), dtype),
+        iou_weight=bits_of(iou_weight, dtype),
+        focal_alpha=bits_of(focal_alpha, dtype),
+        focal_gamma=bits_of(focal_gamma, dtype),
         per_epsilon=1 / epsilon,
     )
-    args = (batch, *scene.cls_logits.stride(), N, C, G)
+    args = (batch, *scene.cls_logits.stride(), N, C, G, *numbers)
     launch(count_pairs, B * G, sizes, *args, RULE=rule, BLOCK=BLOCK, num_warps=8)
     launch(list_pairs, B * G, sizes, *args, capacity, min(topk, N), RULE=rule, BLOCK=BLOCK, num_warps=8)
     anchors, order = torch.sort(batch.pair_anchor, stable=True)
@@ -77,10 +78,10 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
         rows=batch.pair_row[order],
         costs=batch.pair_cost[order],
         columns=integers(B * N),
-        x=numbers(B * G),
-        y=numbers(B * (N + 1)),
-        top=numbers(B * G),
-        background_top=numbers(B),
+        x=floats(B * G),
+        y=floats(B * (N + 1)),
+        top=floats(B * G),
+        background_top=floats(B),
         counts=integers(B * 3),
     )
     shapes = {

@@ -6,7 +6,7 @@ import triton.language as tl
 
 from yolox_ops.triton.batch import NUMBERS, Image, load_overlaps
 from yolox_ops.triton.matching import NOBODY, locate_tile, store_match
-from yolox_ops.triton.ota_pairs import load_pairs
+from yolox_ops.triton.ota_pairs import OtaNumbers, load_pairs, read_numbers
 
 
 @triton.jit
@@ -45,7 +45,7 @@ def best_unlisted(best, owner, image, plan, near, listed, rows, j, y, RULE: tl.c
     return best, owner
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=[*NUMBERS, *OtaNumbers._fields])
 def decode(
     matched_gt,  # [B, N]
     batch,
@@ -55,6 +55,11 @@ def decode(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    iou_weight: tl.int64,
+    focal_alpha: tl.int64,
+    focal_gamma: tl.int64,
+    per_epsilon: tl.float64,
     plan,
     matched_iou,  # [B, N]
     num_fg,  # [B]
@@ -63,7 +68,8 @@ def decode(
 ):
     """A tile of one image's anchors."""
     b, j = locate_tile(N, TILE)
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, iou_weight, focal_alpha, focal_gamma, per_epsilon, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     anchor = b * (N + 1) + j
     near, listed = tl.load(plan.counts + b * 3), tl.load(plan.counts + b * 3 + 1)
     rows = tl.load(plan.counts + b * 3 + 2)

@@ -14,24 +14,20 @@ from torch import Tensor
 from yolox_ops.triton.batch import NUMBERS, Image, load_anchors, load_gt, load_overlaps, point_at_logits
 from yolox_ops.triton.candidates import classify_anchor
 from yolox_ops.triton.log_sum import scale_cost
-from yolox_ops.triton.numeric import exp_scaled, log_scaled
+from yolox_ops.triton.numeric import exp_scaled, from_bits, log_scaled
 from yolox_ops.triton.scores import entropies, softplus_of_minus
 
 LEAST_IOU = tl.constexpr(2.0**-23)  # float32's epsilon
 
 
-class OtaRule(NamedTuple):
-    """What kernels are compiled for; named as scores.Rule has it."""
+class OtaNumbers(NamedTuple):
+    """The numbers of OTA's rule, as scores.Numbers has SimOTA's."""
 
-    dtype: tl.dtype
-    shift: int
-    has_obj: bool
     center_radius: float
     iou_weight: float
     focal_alpha: float
     focal_gamma: float
-    per_epsilon: float
-    candidates: str = "box_and_center"
+    per_epsilon: float  # in float64
 
 
 class OtaBatch(NamedTuple):
@@ -56,6 +52,18 @@ class OtaBatch(NamedTuple):
 
 
 @triton.jit
+def read_numbers(center_radius, iou_weight, focal_alpha, focal_gamma, per_epsilon, RULE: tl.constexpr):
+    """OtaNumbers of what kernels are called with."""
+    return OtaNumbers(
+        from_bits(center_radius, RULE.dtype),
+        from_bits(iou_weight, RULE.dtype),
+        from_bits(focal_alpha, RULE.dtype),
+        from_bits(focal_gamma, RULE.dtype),
+        per_epsilon,
+    )
+
+
+@triton.jit
 def focal_difference(image, label, j, mask, RULE: tl.constexpr):
     """What the focal loss of anchors j has more if they are of this class than if they are background."""
     logit = tl.load(point_at_logits(image, j) + label * image.cls_class_stride, mask, 0.0).to(RULE.dtype)
@@ -64,9 +72,10 @@ def focal_difference(image, label, j, mask, RULE: tl.constexpr):
         positive, negative = entropies(logit, exp_scaled(-obj, RULE.shift), softplus_of_minus(obj), RULE)
     else:
         positive, negative = entropies(logit, logit, logit, RULE)
+    alpha, gamma = image.numbers.focal_alpha, image.numbers.focal_gamma
     # p^gamma and (1 - p)^gamma
-    p_power, rest_power = exp_scaled(positive * -RULE.focal_gamma, 0), exp_scaled(negative * -RULE.focal_gamma, 0)
-    return rest_power * positive * RULE.focal_alpha - p_power * negative * (1.0 - RULE.focal_alpha)
+    p_power, rest_power = exp_scaled(positive * -gamma, 0), exp_scaled(negative * -gamma, 0)
+    return rest_power * positive * alpha - p_power * negative * (1.0 - alpha)
 
 
 @triton.jit
@@ -80,12 +89,13 @@ def load_pairs(image, g, far, j, RULE: tl.constexpr):
     if tl.max(mask.to(tl.int32), 0) > 0:
         focal = focal_difference(image, label, j, mask, RULE)
         overlap = load_overlaps(image, g, j, mask, RULE)
-        cost = focal - log_scaled(tl.where(overlap < LEAST_IOU, LEAST_IOU, overlap), 0) * RULE.iou_weight
-        scaled = tl.where(mask, scale_cost(cost, RULE.per_epsilon), float("inf"))
+        log_overlap = log_scaled(tl.where(overlap < LEAST_IOU, LEAST_IOU, overlap), 0)
+        cost = focal - log_overlap * image.numbers.iou_weight
+        scaled = tl.where(mask, scale_cost(cost, image.numbers.per_epsilon), float("inf"))
     return mask, scaled
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=[*NUMBERS, *OtaNumbers._fields])
 def count_pairs(
     sizes,  # [B, G]
     batch,
@@ -95,13 +105,19 @@ def count_pairs(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    iou_weight: tl.int64,
+    focal_alpha: tl.int64,
+    focal_gamma: tl.int64,
+    per_epsilon: tl.float64,
     RULE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One ground truth of one image: how many pairs it has, negative if it is far, 0 if there is none such."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, iou_weight, focal_alpha, focal_gamma, per_epsilon, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     _gt, _label, present = load_gt(image, g, RULE)
     pairs, finite = tl.full((), 0, tl.int32), tl.full((), 0, tl.int32)
     if present:

@@ -48,7 +48,6 @@ def count_rows(
     sizes,  # [B, G]
     image,
     plan,
-    RULE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """How many rows are near, listed, and all, and what they supply together; their potentials to begin with."""
@@ -67,7 +66,8 @@ def count_rows(
     first = tl.full((), 0, tl.int64)
     while first < rows:
         row = first + tl.arange(0, BLOCK)
-        tl.store(plan.x + b * G + row, tl.where(row < near, 0.0, -OUTSIDE_PENALTY * RULE.per_epsilon), row < rows)
+        far = -OUTSIDE_PENALTY * image.numbers.per_epsilon
+        tl.store(plan.x + b * G + row, tl.where(row < near, 0.0, far), row < rows)
         first += BLOCK
     tl.store(plan.counts + b * 3, near)
     tl.store(plan.counts + b * 3 + 1, listed)

@@ -8,7 +8,7 @@ import triton.language as tl
 from yolox_ops.triton.batch import NUMBERS, Image, load_anchors, load_gt, load_overlaps
 from yolox_ops.triton.candidates import classify_anchor
 from yolox_ops.triton.matching import dynamic_k, sum_largest
-from yolox_ops.triton.ota_pairs import load_pairs
+from yolox_ops.triton.ota_pairs import OtaNumbers, load_pairs, read_numbers
 
 SIZES = tl.constexpr(64)  # ground truths whose numbers of pairs are looked at side by side
 
@@ -80,7 +80,7 @@ def store_pairs(image, g, far, row, listed, begin, RULE: tl.constexpr, BLOCK: tl
     return able
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "capacity", "topk"])
+@triton.jit(do_not_specialize=[*NUMBERS, *OtaNumbers._fields, "capacity", "topk"])
 def list_pairs(
     sizes,  # [B, G]
     batch,
@@ -90,6 +90,11 @@ def list_pairs(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    iou_weight: tl.int64,
+    focal_alpha: tl.int64,
+    focal_gamma: tl.int64,
+    per_epsilon: tl.float64,
     capacity,
     topk,
     RULE: tl.constexpr,
@@ -98,7 +103,8 @@ def list_pairs(
     """The row of one ground truth of one image: its pairs and its supply."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, iou_weight, focal_alpha, focal_gamma, per_epsilon, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     size = tl.load(sizes + program)
     if size != 0:
         row, begin = locate_row(sizes + b * G, g, G)

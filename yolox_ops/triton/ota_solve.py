@@ -9,7 +9,7 @@ import triton.language as tl
 
 from yolox_ops.triton.batch import NUMBERS, Image
 from yolox_ops.triton.log_sum import TINY_MASS, add_terms, potential, unsettled
-from yolox_ops.triton.ota_pairs import load_pairs
+from yolox_ops.triton.ota_pairs import OtaNumbers, load_pairs, read_numbers
 from yolox_ops.triton.ota_plan import add_lists, count_rows, list_columns
 
 LOG_DEMAND = tl.constexpr(math.log1p(TINY_MASS.value))  # of an anchor
@@ -124,7 +124,7 @@ def set_long_rows(image, plan, short, near, listed, rows, tolerance, RULE: tl.co
     return missed
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "iterations"])
+@triton.jit(do_not_specialize=[*NUMBERS, *OtaNumbers._fields, "iterations"])
 def solve(
     sizes,  # [B, G]
     batch,
@@ -134,6 +134,11 @@ def solve(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    iou_weight: tl.int64,
+    focal_alpha: tl.int64,
+    focal_gamma: tl.int64,
+    per_epsilon: tl.float64,
     plan,
     iterations,
     tolerance: tl.float64,
@@ -146,8 +151,9 @@ def solve(
 ):
     """One image."""
     b = tl.program_id(0).to(tl.int64)
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
-    near, listed, rows, supply = count_rows(sizes, image, plan, RULE, BLOCK)
+    numbers = read_numbers(center_radius, iou_weight, focal_alpha, focal_gamma, per_epsilon, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
+    near, listed, rows, supply = count_rows(sizes, image, plan, BLOCK)
     columns = list_columns(image, plan, listed < rows, BLOCK)
     tl.debug_barrier()  # here and below: other threads of the program read next what these have written
     log_supply = tl.log(tl.maximum(N - supply, 0.0) + TINY_MASS)

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from yolox_ops.triton.boxes import divide
-from yolox_ops.triton.numeric import exp_scaled, log_scaled, split, sqrt
+from yolox_ops.triton.numeric import exp_scaled, from_bits, log_scaled, split, sqrt
 
 # Class sums that run side by side, and factors that each takes in before its logarithm.
 SUMS = tl.constexpr(16)
@@ -20,11 +20,29 @@ class Rule(NamedTuple):
     shift: int  # odds are kept times 2^shift, for those that are tiny
     has_obj: bool
     candidates: str
+
+
+class Numbers(NamedTuple):
+    """The numbers of SimOTA's rule, in the dtype of the arithmetic. Kernels take them as bits (see numeric.from_bits),
+    and are compiled for none."""
+
     center_radius: float
-    outside_penalty: float
+    outside_penalty: float  # in float64, where adding it rounds no cost away
     cls_weight: float
     iou_weight: float
     iou_eps: float
+
+
+@triton.jit
+def read_numbers(center_radius, outside_penalty, cls_weight, iou_weight, iou_eps, RULE: tl.constexpr):
+    """Numbers of what kernels are called with."""
+    return Numbers(
+        from_bits(center_radius, RULE.dtype),
+        outside_penalty,
+        from_bits(cls_weight, RULE.dtype),
+        from_bits(iou_weight, RULE.dtype),
+        from_bits(iou_eps, RULE.dtype),
+    )
 
 
 @triton.jit
@@ -98,12 +116,10 @@ def entropies(logit, obj_exp, obj_softplus, RULE: tl.constexpr):
 
 
 @triton.jit
-def pair_cost(overlap, logit, score, RULE: tl.constexpr):
+def pair_cost(overlap, logit, score, numbers, RULE: tl.constexpr):
     """The cost of pairs, without the penalty. `logit` is the anchor's for the ground truth's class."""
     negatives, obj_exp, obj_softplus = score
     positive, negative = entropies(logit, obj_exp, obj_softplus, RULE)
     total = (negatives + (positive - negative).to(tl.float64)).to(RULE.dtype)
     total = tl.where(total < 0.0, 0.0, total)
-    # As numbers of the dtype: a tiny one would make the product float64.
-    cls_weight, iou_weight = tl.full((), RULE.cls_weight, RULE.dtype), tl.full((), RULE.iou_weight, RULE.dtype)
-    return total * cls_weight - log_scaled(overlap + RULE.iou_eps, 0) * iou_weight
+    return total * numbers.cls_weight - log_scaled(overlap + numbers.iou_eps, 0) * numbers.iou_weight

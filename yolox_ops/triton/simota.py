@@ -22,6 +22,7 @@ from yolox_ops.triton.matching import (
     store_match,
     take_preferred,
 )
+from yolox_ops.triton.scores import read_numbers
 
 
 @triton.jit
@@ -52,6 +53,11 @@ def take_anchors(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    outside_penalty: tl.float64,
+    cls_weight: tl.int64,
+    iou_weight: tl.int64,
+    iou_eps: tl.int64,
     topk,
     K_ROUNDING: tl.constexpr,
     RULE: tl.constexpr,
@@ -60,7 +66,8 @@ def take_anchors(
     """One ground truth of one image."""
     program = tl.program_id(0).to(tl.int64)
     b, g = program // G, program % G
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, outside_penalty, cls_weight, iou_weight, iou_eps, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     _gt, _label, present = load_gt(image, g, RULE)
     if present:
         owner = matched_gt + b * N
@@ -78,6 +85,11 @@ def settle_anchors(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    outside_penalty: tl.float64,
+    cls_weight: tl.int64,
+    iou_weight: tl.int64,
+    iou_eps: tl.int64,
     matched_iou,  # [B, N]
     num_fg,  # [B]
     RULE: tl.constexpr,
@@ -85,7 +97,8 @@ def settle_anchors(
 ):
     """A tile of one image's anchors."""
     b, j = locate_tile(N, TILE)
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, outside_penalty, cls_weight, iou_weight, iou_eps, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     owner = tl.load(matched_gt + b * N + j, j < N, NOBODY)
     owner = settle_conflicts(image, count_gts(batch.num_gts, b, G), j, owner, read_costs, RULE)
     overlap = load_overlaps(image, owner, j, owner >= 0, RULE)

@@ -14,6 +14,7 @@ from yolox_ops.triton.batch import NUMBERS, Image
 from yolox_ops.triton.candidates import launch_candidates, load_costs
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import NO_CANDIDATE, NOBODY, TILE, locate_tile
+from yolox_ops.triton.scores import read_numbers
 
 
 @triton.jit(do_not_specialize=NUMBERS)
@@ -26,6 +27,11 @@ def fill_row(
     N,
     C,
     G,
+    center_radius: tl.int64,
+    outside_penalty: tl.float64,
+    cls_weight: tl.int64,
+    iou_weight: tl.int64,
+    iou_eps: tl.int64,
     out_cost,  # [B, G, N]
     out_iou,  # [B, G, N]
     RULE: tl.constexpr,
@@ -34,7 +40,8 @@ def fill_row(
     """A tile of the row of one ground truth."""
     row, j = locate_tile(N, TILE)
     b, g = row // G, row % G
-    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b)
+    numbers = read_numbers(center_radius, outside_penalty, cls_weight, iou_weight, iou_eps, RULE)
+    image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     candidate = tl.load(owner + b * N + j, j < N, NO_CANDIDATE) == NOBODY
     cost, overlap = load_costs(image, g, j, candidate, RULE)
     tl.store(out_cost + row * N + j, cost, j < N)

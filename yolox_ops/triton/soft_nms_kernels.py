@@ -30,7 +30,7 @@ def is_member(
     return (score == score) & (tl.load(groups + row + position, inside, 0) == group)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "most"])
 def small_group_kernel(
     boxes,  # [B, N, 4]
     scores,  # [B, N]
@@ -95,7 +95,7 @@ def locate_group(
     return start, size
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "most"])
 def large_group_kernel(
     boxes,  # [B, N, 4]
     scores,  # [B, N]
