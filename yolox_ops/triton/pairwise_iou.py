@@ -61,7 +61,7 @@ def pairwise_iou(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "N", "image_stride", "box_stride", "other_stride"])
 def gradient_kernel(
     boxes,  # [B, M, 4]
     others,  # [B, N, 4]
