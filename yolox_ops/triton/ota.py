@@ -4,7 +4,6 @@ its transport, then who has which anchor."""
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 from yolox_ops._check import wide_dtype
@@ -87,7 +86,7 @@ def ota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     shapes = {
         "ROWS": ROWS,
         "ROW_PAIRS": ROW_PAIRS,
-        "COLUMNS": min(COLUMNS, triton.next_power_of_2(N)),
+        "COLUMNS": COLUMNS,
         "COLUMN_PAIRS": COLUMN_PAIRS,
         "BLOCK": BLOCK,
     }
