@@ -4,7 +4,7 @@
 #include <bit>
 #include <limits>
 
-#include "assign/rule.h"
+#include "assign/owners.cuh"
 #include "core/reduce.cuh"
 
 namespace yolox_ops {
@@ -13,13 +13,9 @@ namespace {
 constexpr unsigned long long kNoOffer = ~0ull;
 
 struct alignas(16) Claim {
-  unsigned long long takers;    // how many took it, times 2^32, and the sum of who
+  Takers takers;
   unsigned long long cheapest;  // of the ground truths that offered themselves: the least cost as a key, and whose
 };
-
-__device__ __forceinline__ void take_anchor(Claim& claim, int64_t g) {
-  atomicAdd(&claim.takers, (1ull << 32) + static_cast<unsigned long long>(g));
-}
 
 // Ground truth g offers itself at a cost that no penalised pair can precede. If all offer that can, the cheapest needs
 // no second search. A float64 has no room beside its owner.
@@ -31,10 +27,8 @@ __device__ __forceinline__ void offer(Claim&, int64_t, double) {}
 
 // The owner, where the claim tells it.
 __device__ __forceinline__ int32_t owner_of(const Claim& claim) {
-  const uint32_t takers = claim.takers >> 32;
-  if (takers == 0) return kNobody;
-  if (takers == 1) return static_cast<int32_t>(claim.takers);
-  return claim.cheapest == kNoOffer ? int32_t{kSeveral} : static_cast<int32_t>(claim.cheapest);
+  const int32_t owner = owner_of(claim.takers);
+  return owner == kSeveral && claim.cheapest != kNoOffer ? static_cast<int32_t>(claim.cheapest) : owner;
 }
 
 }  // namespace

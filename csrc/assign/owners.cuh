@@ -7,10 +7,18 @@
 namespace yolox_ops {
 namespace {
 
-// Marks that ground truth g takes an anchor, whatever others do at the same time.
-__device__ __forceinline__ void take_anchor(int32_t* owner,  // of the anchor
-                                            int64_t g) {
-  if (atomicCAS(owner, int32_t{kNobody}, static_cast<int32_t>(g)) != kNobody) atomicExch(owner, int32_t{kSeveral});
+// How many ground truths took an anchor, times 2^32, and the sum of who.
+using Takers = unsigned long long;
+
+// Adds ground truth g, whatever others do at the same time.
+__device__ __forceinline__ void take_anchor(Takers& takers, int64_t g) {
+  atomicAdd(&takers, (Takers{1} << 32) + static_cast<Takers>(g));
+}
+
+__device__ __forceinline__ int32_t owner_of(Takers takers) {
+  const uint32_t count = takers >> 32;
+  if (count > 1) return kSeveral;
+  return count == 0 ? int32_t{kNobody} : static_cast<int32_t>(takers);
 }
 
 // This thread's owner, where there are several the one that find_cheapest(lane) finds for the lane's anchor. The whole

@@ -8,6 +8,7 @@
 
 #include "assign/claims.cuh"
 #include "assign/describe.cuh"
+#include "assign/leaders.cuh"
 #include "assign/select.cuh"
 
 namespace yolox_ops {
@@ -28,7 +29,7 @@ struct Row {
   Claim* claims;  // [N], of the image
 
   __device__ __forceinline__ T overlap(const Candidate<T>& c) const { return iou(gt.box, c.box); }
-  __device__ __forceinline__ void take(int64_t anchor) const { take_anchor(claims[anchor], g); }
+  __device__ __forceinline__ void take(int64_t anchor) const { take_anchor(claims[anchor].takers, g); }
 
   // The cost of a pair inside, infinite if a penalised one may precede it. Offers it to the anchor if none can.
   __device__ __forceinline__ T offer_inside(const Candidate<T>& c, T overlap) const {
@@ -75,6 +76,7 @@ struct TakeLists {
   Shortlist<T, kKept> overlaps;
   Shortlist<Inside<T>, kKept> inside;
   Shortlist<Pair, kKept> pairs;
+  Largest<T, kTakers / kLanes> largest;
 };
 
 // Lists the overlaps and the pairs inside. Returns how many candidates there are.
@@ -147,6 +149,26 @@ __device__ __forceinline__ void take_anywhere(const Row<T, Dtypes>& row, Shortli
   take_preferred<kTakers>(pairs, all, k, [&](int64_t anchor) { row.take(anchor); });
 }
 
+// Sum of the q largest overlaps with all candidates; of a q that a warp can hold.
+template <class T, class Dtypes>
+__device__ __forceinline__ T sum_leading(const Row<T, Dtypes>& row, Largest<T, kTakers / kLanes>& largest, int q) {
+  largest.clear();
+  __syncthreads();
+  WarpLeaders<typename Largest<T, kTakers / kLanes>::Key> leaders;
+  const Chunk<T>* chunks = row.lists.chunks + row.b * row.lists.tiles * kChunks;
+  each_chunk(row.lists, row.b, threadIdx.x / kLanes, kTakers / kLanes, [&](const Chunk<T>& chunk, int32_t n) {
+    const T overlap = lane_of() < n ? row.overlap(chunk.at(lane_of())) : T(0);
+    const uint32_t high[1] = {largest.high_half_of(overlap)};
+    const int32_t first = static_cast<int32_t>(&chunk - chunks) * kLanes;
+    leaders.show(high, [&](int) { return descending_key(overlap); }, first, q, largest.leaders.bound);
+  });
+  largest.leaders.gather(leaders);
+  __syncthreads();
+  largest.sort(q);
+  __syncthreads();
+  return largest.sum();
+}
+
 // Finds dynamic k and takes k candidates.
 template <class T, class Dtypes>
 __device__ __forceinline__ void take_row(const Row<T, Dtypes>& row, TakeLists<T>& lists) {
@@ -160,7 +182,8 @@ __device__ __forceinline__ void take_row(const Row<T, Dtypes>& row, TakeLists<T>
     found = dynamic_k(sum, q, row.batch.rule.to_nearest);
   }
   if (!few) {
-    const T sum = sum_largest_by_block<kTakers>(lists.overlaps, AllOverlaps<T, Dtypes>{row}, q);
+    const T sum = q <= kMostLeaders ? sum_leading(row, lists.largest, static_cast<int>(q))
+                                    : sum_largest_by_block<kTakers>(lists.overlaps, AllOverlaps<T, Dtypes>{row}, q);
     if (threadIdx.x == 0) found = dynamic_k(sum, q, row.batch.rule.to_nearest);
   }
   const int32_t safe = cost_inside(row, lists);

@@ -34,6 +34,14 @@ class Reader {
     return value;
   }
 
+  // Elements (i, j, ...).
+  YOLOX_OPS_INLINE Reader row(int64_t i, int64_t j) const {
+    Reader row = *this;
+    row.data_ = static_cast<const char*>(data_) + offset(i, j, 0) * size_;
+    row.strides_[0] = strides_[2];
+    return row;
+  }
+
   // Elements (i, j, 0 .. n - 1), where they lie if that is possible, else copied into `scratch`.
   const T* read_row(int64_t i, int64_t j, int64_t n, std::vector<T>& scratch) const {
     if (dtype_ == kDtype<T> && strides_[2] == 1) return static_cast<const T*>(data_) + offset(i, j, 0);
@@ -122,6 +130,28 @@ class TypedReader {
  private:
   const Stored* data_ = nullptr;
   int64_t strides_[3] = {};
+};
+
+// The same of a tensor of three dimensions whose last is dense.
+template <class Stored>
+class DenseReader {
+ public:
+  struct Row {
+    const Stored* data;  // [n]
+    YOLOX_OPS_INLINE Stored at(int32_t k) const { return data[k]; }
+  };
+
+  static bool suits(const Tensor& t) { return t.scalar_type() == kDtype<Stored> && t.stride(2) == 1; }
+
+  explicit DenseReader(const Tensor& t)
+      : data_(static_cast<const Stored*>(t.const_data_ptr())), strides_{t.stride(0), t.stride(1)} {}
+
+  YOLOX_OPS_INLINE Row row(int64_t i, int64_t j) const { return {data_ + i * strides_[0] + j * strides_[1]}; }
+  YOLOX_OPS_INLINE Stored at(int64_t i, int64_t j, int64_t k) const { return row(i, j).data[k]; }
+
+ private:
+  const Stored* data_;
+  int64_t strides_[2];
 };
 
 }  // namespace yolox_ops

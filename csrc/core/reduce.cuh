@@ -60,9 +60,13 @@ __device__ __forceinline__ V warp_max(V value) {
   return warp_reduce(value, [](V a, V b) { return a > b ? a : b; });
 }
 
-template <std::floating_point V>
+template <class V>
 __device__ __forceinline__ V warp_min(V value) {
-  return -warp_max(-value);
+  if constexpr (std::unsigned_integral<V>) {
+    return ~warp_max(~value);
+  } else {
+    return -warp_max(-value);
+  }
 }
 
 // What combine makes of the values of a block; every thread must call it.

@@ -93,6 +93,30 @@ def test_nan_is_the_worst_that_can_match(run):
 
 
 @each_implementation
+def test_signs_of_nan_and_zero_do_not_count(run):
+    """More of each than k, and spread over the row: what is kept of a part of it must not push out the rest."""
+    cost = torch.full((1, 1, 700), -math.nan)
+    cost[0, 0, 90::100] = 5.0
+    iou = torch.full_like(cost, 0.25)  # k = 2 of 10 times 0.25
+    assert (run(cost, iou).matched_gt[0] == 0).nonzero().flatten().tolist() == [90, 190]
+    cost[0, 0, 90::100] = -0.0
+    cost[0, 0, 95::100] = 0.0
+    assert (run(cost, iou).matched_gt[0] == 0).nonzero().flatten().tolist() == [90, 95]
+    cost.fill_(0.0)[0, 0, 20:] = -0.0
+    assert (run(cost, iou).matched_gt[0] == 0).nonzero().flatten().tolist() == [0, 1]
+
+
+@each_implementation
+def test_rows_in_any_order(run):
+    """Sorted ones either way, and runs of equal keys longer than what is read at once."""
+    row = torch.arange(1500.0) // 40
+    cost = torch.stack([row, row.flip(0), row[torch.randperm(1500, generator=torch.Generator().manual_seed(0))]])[None]
+    iou = (cost.flip(-1) / 38).float()
+    check_match(run(cost, iou), cost, iou)
+    check_match(run(cost.double() + 1e6, iou), cost.double() + 1e6, iou)
+
+
+@each_implementation
 def test_iou_without_bounds(run):
     cost, iou = random_case((1, 3, 9))
     for value in (math.inf, 1e30):
