@@ -6,6 +6,7 @@
 #pragma once
 
 #include "assign/batch.cuh"
+#include "assign/claims.cuh"
 #include "core/reduce.cuh"
 
 namespace yolox_ops {
@@ -64,6 +65,47 @@ struct CandidateLists {
   Chunk<T>* chunks;  // [B, tiles, kChunks]
   int32_t* counts;   // [B, tiles], of candidates
 };
+
+// What the first launches prepare besides, null where it is not wanted: simota's claims, of which there are none yet,
+// and the rows of simota_cost's matrices that no ground truth has.
+template <class T>
+struct Besides {
+  Claim* claims;    // [B, N]
+  int64_t* num_fg;  // [B]
+  double* costs;    // [B, G, N]
+  T* overlaps;      // [B, G, N]
+};
+
+// Threads of a block that write padding; they suffice for the memory.
+constexpr int kPadders = 128;
+
+// Padding costs from this row on are left to describe, which moves less than mark.
+template <class T, class Dtypes>
+__device__ __forceinline__ int64_t end_of_marked_padding(const Batch<T, Dtypes>& batch, int64_t b) {
+  return batch.G - (batch.G - batch.count_gts(b)) / 4;
+}
+
+// Writes `value` to rows of a matrix of image b, by the first kPadders threads of each of its blocks.
+template <class V, class T, class Dtypes>
+__device__ __forceinline__ void fill_rows(const Batch<T, Dtypes>& batch,
+                                          V* matrix,  // [B, G, N]
+                                          int64_t b, int64_t first_row, int64_t end_row, V value) {
+  constexpr int kVector = 16 / sizeof(V);
+  struct alignas(16) Vector {
+    V values[kVector];
+  };
+  Vector vector;
+  for (V& element : vector.values) element = value;
+  V* const begin = matrix + (b * batch.G + first_row) * batch.N;
+  V* const end = matrix + (b * batch.G + end_row) * batch.N;
+  // Vectors, up to where less than one is left, from the first address that may have one.
+  const int64_t before = -(reinterpret_cast<intptr_t>(begin) / static_cast<int64_t>(sizeof(V))) & (kVector - 1);
+  const int64_t thread = blockIdx.x * int64_t{kPadders} + threadIdx.x, threads = gridDim.x * int64_t{kPadders};
+  V* at = begin + before + thread * kVector;
+  for (; at + kVector <= end; at += threads * kVector) *reinterpret_cast<Vector*>(at) = vector;
+  for (; at < end; ++at) *at = value;
+  if (thread < before && begin + thread < end) begin[thread] = value;
+}
 
 __device__ __forceinline__ int lane_of() { return threadIdx.x % kLanes; }
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "assign/candidates.cuh"
-#include "assign/claims.cuh"
 
 namespace yolox_ops {
 namespace {
@@ -93,12 +92,6 @@ __device__ __forceinline__ void find_candidates(const Batch<T, Dtypes>& batch, i
   }
 }
 
-// What simota has prepared besides; null where simota_cost does not want it.
-struct Marks {
-  Claim* claims;    // [B, N], without any
-  int64_t* num_fg;  // [B]
-};
-
 // Lists the candidates of a tile.
 template <class T, class Dtypes>
 __device__ __forceinline__ void list_candidates(const Batch<T, Dtypes>& batch, const CandidateLists<T>& lists,
@@ -135,7 +128,8 @@ __device__ __forceinline__ void list_candidates(const Batch<T, Dtypes>& batch, c
 }
 
 template <class T, class Dtypes>
-__global__ void __launch_bounds__(kMarkers, 2) mark(Batch<T, Dtypes> batch, CandidateLists<T> lists, Marks marks) {
+__global__ void __launch_bounds__(kMarkers, 2)
+    mark(Batch<T, Dtypes> batch, CandidateLists<T> lists, Besides<T> besides) {
   for (int64_t b = blockIdx.y; b < batch.B; b += gridDim.y) {
     const int64_t gts = batch.count_gts(b);
     for (int64_t tile = blockIdx.x; tile < lists.tiles; tile += gridDim.x) {
@@ -145,10 +139,12 @@ __global__ void __launch_bounds__(kMarkers, 2) mark(Batch<T, Dtypes> batch, Cand
 #pragma unroll
       for (int i = 0; i < kEach; ++i) {
         const int64_t anchor = anchors.index(i);
-        if (marks.claims != nullptr && anchor < batch.N) marks.claims[b * batch.N + anchor] = {0, kNoOffer};
+        if (besides.claims != nullptr && anchor < batch.N) besides.claims[b * batch.N + anchor] = {0, kNoOffer};
       }
-      if (marks.num_fg != nullptr && tile == 0 && threadIdx.x == 0) marks.num_fg[b] = 0;
+      if (besides.num_fg != nullptr && tile == 0 && threadIdx.x == 0) besides.num_fg[b] = 0;
     }
+    if (besides.costs == nullptr || threadIdx.x >= kPadders) continue;
+    fill_rows<double>(batch, besides.costs, b, gts, end_of_marked_padding(batch, b), INFINITY);
   }
 }
 

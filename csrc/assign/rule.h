@@ -96,14 +96,18 @@ template <class T>
 constexpr T kMaxTerm = T(100);
 
 // s 2^kShift from e^-c 2^kShift and e^-o 2^kShift, limited so that neither 1 / s nor s overflows and no term passes the
-// clamp. Without objectness the score is sigmoid(c), which is what o = c gives: then obj_exp is 0 and without_obj 1,
-// else without_obj is 0.
+// clamp.
+template <class T>
+YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp) {
+  const T lowest = static_cast<T>(7.440151952041672e-44 * kUnit<T>);  // s = 2 e^-100
+  const T s = cls_exp * (T(1) + obj_exp * (T(1) / kUnit<T>)) + obj_exp;
+  return at_least(at_most(s, T(1e38)), lowest);
+}
+// The same where there may be no objectness. Then the score is sigmoid(c), which is what o = c gives: obj_exp is 0 and
+// without_obj 1, else without_obj is 0.
 template <class T>
 YOLOX_OPS_INLINE T score_odds(T cls_exp, T obj_exp, T without_obj) {
-  const T lowest = static_cast<T>(7.440151952041672e-44 * kUnit<T>);  // s = 2 e^-100
-  const T other = obj_exp + without_obj * cls_exp;
-  const T s = cls_exp * (T(1) + other * (T(1) / kUnit<T>)) + other;
-  return at_least(at_most(s, T(1e38)), lowest);
+  return score_odds(cls_exp, obj_exp + without_obj * cls_exp);
 }
 
 // (1 + s + sqrt(1 + s)): what stands over s in -log(1 - p).
@@ -121,17 +125,14 @@ constexpr int64_t kFactors = 64;
 // A logit that adds nothing to a sum.
 constexpr double kNoClass = -1e30;
 
-// Multiplies the class of `logit` into a quotient of products whose logarithm is the sum of -log(1 - p): no logarithm
-// per class. `poison` keeps the NaN that the split loses.
+// Multiplies a class of these odds into a quotient of products whose logarithm is the sum of -log(1 - p): no logarithm
+// per class. The split loses NaN.
 template <class T>
-YOLOX_OPS_INLINE void multiply_class(T logit, T obj_exp, T without_obj, T& over, T& under, int32_t& exponent,
-                                     T& poison) {
-  const T odds = score_odds(exp_scaled(-logit, kShift<T>), obj_exp, without_obj);
-  int32_t e_over, e_under;
-  over *= split(over_odds(odds), e_over);
-  under *= split(odds, e_under);
-  exponent += e_over - e_under + kShift<T>;
-  poison += odds * T(0);
+YOLOX_OPS_INLINE void multiply_class(T odds, T& over, T& under, int32_t& exponent) {
+  Bits<T> of_over, of_under;
+  over *= split(over_odds(odds), of_over);
+  under *= split(odds, of_under);
+  exponent += exponent_of(of_over - of_under) + kShift<T>;
 }
 
 // log(1 + e^-x), at most 200: half of that reaches the clamp already, and for -inf it must stay a number.

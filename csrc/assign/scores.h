@@ -16,7 +16,7 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits,  // [classes]
   double total = 0;
   for (int64_t chunk = 0; chunk < classes; chunk += kSums * kFactors) {
     const int64_t end = chunk + kSums * kFactors < classes ? chunk + kSums * kFactors : classes;
-    T over[kSums], under[kSums], poison[kSums];
+    T over[kSums], under[kSums], poison[kSums];  // 0, or NaN if a class is
     int32_t exponent[kSums];
     for (int64_t lane = 0; lane < kSums; ++lane) {
       over[lane] = under[lane] = T(1);
@@ -31,7 +31,9 @@ YOLOX_OPS_INLINE double sum_negatives(const T* __restrict logits,  // [classes]
         block = tail;
       }
       for (int64_t lane = 0; lane < kSums; ++lane) {
-        multiply_class(block[lane], obj_exp, without_obj, over[lane], under[lane], exponent[lane], poison[lane]);
+        const T odds = score_odds(exp_scaled(-block[lane], kShift<T>), obj_exp, without_obj);
+        multiply_class(odds, over[lane], under[lane], exponent[lane]);
+        poison[lane] += odds * T(0);
       }
     }
     T sums[kSums];

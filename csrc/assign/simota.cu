@@ -68,7 +68,7 @@ std::tuple<Tensor, Tensor, Tensor> simota(const Tensor& pred_boxes,             
   Claim* claims = static_cast<Claim*>(workspace.mutable_data_ptr());
   int64_t* num_fg = matches.num_fg.mutable_data_ptr<int64_t>();
   dispatch_scene(scene, rule, [&]<class T, class Dtypes>(const Batch<T, Dtypes>& batch) {
-    const FoundCandidates<T> found(device, pred_boxes, batch, Marks{claims, num_fg});
+    const FoundCandidates<T> found(device, pred_boxes, batch, Besides<T>{.claims = claims, .num_fg = num_fg});
     if (G > 0) device.launch(take<T, Dtypes>, dim3(blocks(G, 1), blocks(B, 1)), kTakers, batch, found.lists, claims);
     device.launch(settle<T, Dtypes>, dim3(blocks(N, kSettlers), blocks(B, 1)), kSettlers, batch, claims,
                   matches.matched_gt.mutable_data_ptr<int64_t>(), matches.matched_iou.mutable_data_ptr<float>(),

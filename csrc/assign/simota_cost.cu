@@ -1,6 +1,7 @@
 // simota_cost in three launches: mark and describe find the candidates (mark.cuh, describe.cuh), fill writes the
 // matrices. A block has a tile of anchors and a few ground truths: it writes what pairs without a candidate have, then
-// its warps write over that for 32 candidates at a time. Bound by memory: 12 bytes a pair.
+// its warps write over that for 32 candidates at a time. Rows that only pad need no candidates: the first launches,
+// which leave the memory idle, have written them. Bound by memory: 12 bytes a pair.
 #include "assign/describe.cuh"
 
 namespace yolox_ops {
@@ -28,7 +29,8 @@ __device__ __forceinline__ void fill_background(const Batch<T, Dtypes>& batch, c
   for (int i = threadIdx.x; i < kTile; i += kFillers) {
     const int64_t anchor = anchor_of(tiles, tile, i);
     if (anchor >= batch.N) continue;
-    for (int row = 0; row < rows; ++row) matrices.set((b * batch.G + g + row) * batch.N + anchor, INFINITY, T(0));
+    int64_t at = (b * batch.G + g) * batch.N + anchor;
+    for (int row = 0; row < rows; ++row, at += batch.N) matrices.set(at, INFINITY, T(0));
   }
 }
 
@@ -54,12 +56,11 @@ __global__ void __launch_bounds__(kFillers, 4)
     const int64_t gts = batch.count_gts(b);
     for (int64_t tile = blockIdx.x; tile < lists.tiles; tile += gridDim.x) {
       const int32_t count = lists.counts[b * lists.tiles + tile];
-      for (int64_t g = blockIdx.y * kRows; g < batch.G; g += gridDim.y * kRows) {
-        fill_background(batch, matrices, lists.tiles, b, tile, g, min(int64_t{kRows}, batch.G - g));
+      for (int64_t g = blockIdx.y * kRows; g < gts; g += gridDim.y * kRows) {
+        const int rows = static_cast<int>(min(int64_t{kRows}, gts - g));
+        fill_background(batch, matrices, lists.tiles, b, tile, g, rows);
         __syncthreads();
-        if (g >= gts) continue;
-        fill_candidates(batch, matrices, lists.chunks + (b * lists.tiles + tile) * kChunks, count, b, g,
-                        static_cast<int>(min(int64_t{kRows}, gts - g)));
+        fill_candidates(batch, matrices, lists.chunks + (b * lists.tiles + tile) * kChunks, count, b, g, rows);
       }
     }
   }
@@ -84,9 +85,10 @@ std::tuple<Tensor, Tensor> simota_cost(const Tensor& pred_boxes,                
   Tensor overlap = torch::stable::new_empty(pred_boxes, {B, G, N}, compute_dtype(pred_boxes));
   if (cost.numel() == 0) return {cost, overlap};
   dispatch_scene(scene, rule, [&]<class T, class Dtypes>(const Batch<T, Dtypes>& batch) {
-    const FoundCandidates<T> found(device, pred_boxes, batch, Marks{});
-    const dim3 grid(blocks(found.lists.tiles, 1), blocks(G, kRows), blocks(B, 1));
     const CostMatrices<T> matrices{cost.mutable_data_ptr<double>(), overlap.mutable_data_ptr<T>()};
+    const FoundCandidates<T> found(device, pred_boxes, batch,
+                                   Besides<T>{.costs = matrices.costs, .overlaps = matrices.overlaps});
+    const dim3 grid(blocks(found.lists.tiles, 1), blocks(G, kRows), blocks(B, 1));
     device.launch(fill<T, Dtypes>, grid, kFillers, batch, found.lists, matrices);
   });
   return {cost, overlap};

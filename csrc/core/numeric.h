@@ -80,6 +80,18 @@ YOLOX_OPS_INLINE T at_least(T a, T least) {
   return a < least ? least : a;
 }
 
+// The larger, or NaN if either is.
+template <class T>
+YOLOX_OPS_INLINE T larger_or_nan(T a, T b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, float>) {
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(a) : "f"(a), "f"(b));
+    return a;
+  }
+#endif
+  return (a > b) | (a != a) ? a : b;
+}
+
 template <class T>
 YOLOX_OPS_INLINE bool is_finite(T x) {
   return x - x == T(0);
@@ -152,30 +164,34 @@ YOLOX_OPS_INLINE double exp_scaled(double x, int k) {
   return ::exp(x > 300.0 ? 300.0 : x) * static_cast<double>(int64_t{1} << k);
 }
 
-// x = m 2^e with m in [sqrt(1/2), sqrt(2)); x must be positive and normal.
-YOLOX_OPS_INLINE float split(float x, int32_t& e) {
+// x = m 2^e with m in [sqrt(1/2), sqrt(2)); x must be positive and normal. `exponent` is e where a number has it, so
+// that of two the difference costs one shift; exponent_of gives it as a number.
+YOLOX_OPS_INLINE float split(float x, uint32_t& exponent) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
-  e = static_cast<int32_t>(bits - 0x3f3504f3u) >> 23;
-  return std::bit_cast<float>(bits - (static_cast<uint32_t>(e) << 23));
+  exponent = (bits - 0x3f3504f3u) & 0xff800000u;
+  return std::bit_cast<float>(bits - exponent);
 }
-YOLOX_OPS_INLINE double split(double x, int32_t& e) {
+YOLOX_OPS_INLINE double split(double x, uint64_t& exponent) {
   const uint64_t bits = std::bit_cast<uint64_t>(x);
-  const int64_t wide = static_cast<int64_t>(bits - 0x3fe6a09e667f3bcdull) >> 52;
-  e = static_cast<int32_t>(wide);
-  return std::bit_cast<double>(bits - (static_cast<uint64_t>(wide) << 52));
+  exponent = (bits - 0x3fe6a09e667f3bcdull) & 0xfff0000000000000ull;
+  return std::bit_cast<double>(bits - exponent);
 }
+YOLOX_OPS_INLINE int32_t exponent_of(uint32_t bits) { return static_cast<int32_t>(bits) >> 23; }
+YOLOX_OPS_INLINE int32_t exponent_of(uint64_t bits) { return static_cast<int32_t>(static_cast<int64_t>(bits) >> 52); }
+template <class T>
+using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 
 // log(x 2^k) for a positive normal x; NaN stays NaN. The series of 2 atanh((m - 1) / (m + 1)) is good to 1e-9.
 YOLOX_OPS_INLINE float log_scaled(float x, int k) {
-  int32_t e;
-  const float m = split(x, e);
+  uint32_t bits;
+  const float m = split(x, bits);
   const float t = (m - 1.0f) / (m + 1.0f), t2 = t * t;
   float p = 2.0f / 9;
   p = p * t2 + 2.0f / 7;
   p = p * t2 + 2.0f / 5;
   p = p * t2 + 2.0f / 3;
   p = p * t2 + 2.0f;
-  const float exponent = static_cast<float>(e + k);
+  const float exponent = static_cast<float>(exponent_of(bits) + k);
   const float log = exponent * 0.693145752f + (p * t + exponent * 1.42860677e-6f);
   return x == x ? log : x;
 }
