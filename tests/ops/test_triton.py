@@ -38,8 +38,10 @@ def test_the_order_of_candidates_does_not_matter(kernel, monkeypatch):
 
     def find_backwards(*args):
         (batch, *numbers), rule = find(*args)
-        for row, size in zip(batch.candidates, batch.candidate_counts.tolist(), strict=True):
-            row[:size] = row[:size].flip(0)
+        for b, size in enumerate(batch.candidate_counts.tolist()):
+            for of_slots in (batch.candidates, batch.traits, batch.negatives):
+                of_slots[b, ..., :size] = of_slots[b, ..., :size].flip(-1)
+            batch.slots[b, batch.candidates[b, :size].long()] = torch.arange(size, dtype=torch.int32)
         return (batch, *numbers), rule
 
     monkeypatch.setattr(module, "launch_candidates", find_backwards)

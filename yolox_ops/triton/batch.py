@@ -30,9 +30,12 @@ class Batch(NamedTuple):
     gt_boxes: Tensor  # [B, G, 4]
     gt_labels: Tensor  # [B, G]
     num_gts: Tensor  # [B]
-    scores: Tensor  # [B, N, 3], of candidates: sum over classes of -log(1 - p), e^-o 2^shift, log(1 + e^-o)
-    candidates: Tensor  # [B, N], the anchors of an image that are candidates, in any order
-    candidate_counts: Tensor  # [B], how many there are
+    candidate_counts: Tensor  # [B]
+    candidates: Tensor  # [B, N], the anchors of an image that are candidates, slot by slot, in any order
+    slots: Tensor  # [B, N], which slot a candidate has
+    traits: Tensor  # [B, TRAITS, N], of slots (slots.py)
+    negatives: Tensor  # [B, N], of slots: the sum over classes of -log(1 - p)
+    partial_sums: Tensor  # [programs, DESCRIBED, SUMS], of which describe makes them
 
 
 class Image(NamedTuple):

@@ -9,12 +9,14 @@ from torch import Tensor
 
 @triton.jit
 def larger(a, b):
-    return tl.where(a > b, a, b)
+    """NaN where either is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
 def smaller(a, b):
-    return tl.where(a < b, a, b)
+    """NaN where either is."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
@@ -113,10 +115,13 @@ def extent(a, b):
 
 @triton.jit
 def iou_and_union(a, b):
-    """No overlap gives 0, a NaN in either box NaN. That the union holds the intersection keeps IoU within 1."""
+    """No overlap gives 0, a NaN in either box NaN. That the union holds the intersection keeps IoU within 1. Boxes that
+    do not meet divide 1: a GPU's division takes a detour for a dividend of 0."""
     _, _, inter = extent(a, b)
     unite = larger(inter, (a[4] + b[4]) - inter)
-    return ratio_or_zero(inter, unite), unite
+    meets = inter > 0
+    quotient = divide(tl.where(meets, inter, 1.0), unite)
+    return tl.where(meets, quotient, tl.where(unite == unite, 0.0, unite)), unite
 
 
 @triton.jit

@@ -1,26 +1,29 @@
 """Dynamic k matching of one image's matrices, stored (dynamic_k_match) or computed where they are looked at (simota).
 
 Three functions say what the matrices are; `image` is a NamedTuple that they understand:
-  read_columns(image, first, BLOCK)       a block of anchors from slot `first` on, and which of them exist
-  read_overlaps(image, g, j, mask, RULE)  IoU of ground truth g with anchors j, 0 where masked out
-  read_costs(image, g, j, mask, RULE)     likewise their costs in float64, +inf where they may not match
+  read_columns(image, first, BLOCK)             a block of columns from the `first` on, and which of them exist
+  read_overlaps(image, g, columns, mask, RULE)  IoU of ground truth g with these, 0 where masked out
+  read_costs(image, g, columns, mask, RULE)     likewise their costs in float64, +inf where they may not match, and
+                                                which anchors they are
 """
 
 import triton
 import triton.language as tl
 
+from yolox_ops.triton.selection import HELD, before_all, first_of, least, never, select_first
+
 # Anchors that a ground truth looks at in one step, and anchors of a program that goes through all of them.
 BLOCK = 1024
 TILE = 32
-# Ground truths that a program looks at side by side, for their loads not to wait for each other.
-GTS = tl.constexpr(16)
+# Ground truths that a warp looks at side by side.
+GTS = tl.constexpr(32)
 
 # What an anchor has instead of a ground truth.
 NOBODY = tl.constexpr(-1)
 SEVERAL = tl.constexpr(-2)
-NO_CANDIDATE = tl.constexpr(-3)
 
-NEVER = tl.constexpr(2**63 - 1)
+# What a ground truth adds to the claim of an anchor that it takes, beside its number.
+ONE_CLAIM = tl.constexpr(2**32)
 
 
 @triton.jit
@@ -45,34 +48,23 @@ def count_gts(
 @triton.jit
 def preference(cost):
     """Integers in the order that costs are preferred in: numbers, then NaN, then +inf, which never matches."""
-    bits = tl.where(cost == 0.0, 0.0, cost).to(tl.int64, bitcast=True)  # one 0 for both
+    bits = (cost + 0.0).to(tl.int64, bitcast=True)  # one 0 for both
     key = tl.where(bits < 0, bits ^ 0x7FFFFFFFFFFFFFFF, bits)
-    return tl.where(cost == cost, tl.where(cost == float("inf"), NEVER, key), 0x7FF0000000000000)
+    return tl.where(cost == cost, tl.where(cost == float("inf"), never(tl.int64), key), 0x7FF0000000000000)
 
 
 @triton.jit
-def largest_below(overlap, last):
-    """The largest overlap above 0 and below the last, and how often it occurs; 0 and never if there is none."""
-    below = tl.where((overlap > 0.0) & (overlap < last), overlap, 0.0)  # a NaN is not
-    value = tl.max(below, 0)
-    return value, tl.sum(((below == value) & (below > 0.0)).to(tl.int32), 0)
+def rank_costs(found, first):
+    cost, j = found
+    return preference(cost), j
 
 
 @triton.jit
-def next_largest(
-    image, g, size, block, last,
-    read_columns: tl.constexpr, read_overlaps: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """largest_below of all overlaps of ground truth g. `block` has its first ones."""
-    value, times = largest_below(block, last)
-    first = tl.full((), BLOCK, tl.int32)
-    while first < size:  # what follows the first block is rare and is looked at again
-        j, there = read_columns(image, first, BLOCK)
-        other, others = largest_below(read_overlaps(image, g, j, there, RULE), last)
-        times = tl.where(other > value, others, tl.where(other == value, times + others, times))
-        value = tl.where(other > value, other, value)
-        first += BLOCK
-    return value, times
+def rank_overlaps(overlap, first):
+    """The largest first. One that is not above 0, or NaN, is none."""
+    dtype: tl.constexpr = tl.int64 if overlap.dtype == tl.float64 else tl.int32
+    key = tl.where(overlap > 0.0, -overlap.to(dtype, bitcast=True), never(dtype))
+    return key, first + tl.arange(0, overlap.shape[0])
 
 
 @triton.jit
@@ -81,16 +73,26 @@ def sum_largest(
     read_columns: tl.constexpr, read_overlaps: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Sum of the topk largest overlaps of ground truth g, the largest first."""
-    j, there = read_columns(image, 0, BLOCK)
-    block = read_overlaps(image, g, j, there, RULE)  # stays in registers
-    total, last = tl.full((), 0.0, block.dtype), tl.full((), float("inf"), block.dtype)
-    while (topk > 0) & (last > 0.0):
-        last, times = next_largest(image, g, size, block, last, read_columns, read_overlaps, RULE, BLOCK)
-        times = tl.minimum(times, topk)
-        topk -= times
-        while times > 0:
-            total += last
-            times -= 1
+    dtype: tl.constexpr = tl.int64 if RULE.dtype == tl.float64 else tl.int32
+    total = tl.full((), 0.0, RULE.dtype)
+    last, last_j = before_all(dtype), tl.full((), -1, tl.int32)
+    left = topk.to(tl.int64)
+    while left > 0:
+        most = tl.minimum(left, HELD).to(tl.int32)
+        held, _j, filled, last, last_j = select_first(
+            image, g, size, most, last, last_j, read_columns, read_overlaps, rank_overlaps, RULE, BLOCK
+        )  # fmt: skip
+        left = tl.where(filled == HELD, left - HELD, 0)
+        held = tl.where(tl.arange(0, HELD) < filled, held, never(dtype))
+        while filled > 0:
+            best = least(held)
+            total += (-best).to(RULE.dtype, bitcast=True)
+            times = tl.sum((held == best).to(tl.int32), 0)
+            filled -= times
+            while times > 1:
+                total += (-best).to(RULE.dtype, bitcast=True)
+                times -= 1
+            held = tl.where(held == best, never(dtype), held)
     return total
 
 
@@ -107,44 +109,8 @@ def dynamic_k(total, most, K_ROUNDING: tl.constexpr):
 
 
 @triton.jit
-def preferred_after(key, j, last_key, last_j):
-    """The preferred of the pairs that come after the last one."""
-    after = (key > last_key) | ((key == last_key) & (j > last_j))
-    best = tl.min(tl.where(after, key, NEVER), 0)
-    return best, tl.min(tl.where(after & (key == best), j, NEVER), 0)
-
-
-@triton.jit
-def next_preferred(
-    image, g, size, block_key, block_j, last_key, last_j,
-    read_columns: tl.constexpr, read_costs: tl.constexpr, RULE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """preferred_after of all pairs of ground truth g. `block_key` and `block_j` have its first ones."""
-    best_key, best_j = preferred_after(block_key, block_j, last_key, last_j)
-    first = tl.full((), BLOCK, tl.int32)
-    while first < size:
-        j, there = read_columns(image, first, BLOCK)
-        key, j = preferred_after(preference(read_costs(image, g, j, there, RULE)), j, last_key, last_j)
-        better = (key < best_key) | ((key == best_key) & (j < best_j))
-        best_key, best_j = tl.where(better, key, best_key), tl.where(better, j, best_j)
-        first += BLOCK
-    return best_key, best_j
-
-
-@triton.jit
-def take_anchor(
-    owner,  # of the anchor
-    g,
-):
-    """Ground truth g takes an anchor, alone or as one of several."""
-    before = tl.atomic_cas(owner, tl.full((), NOBODY, tl.int64), g)
-    if before != NOBODY:
-        tl.atomic_xchg(owner, SEVERAL)
-
-
-@triton.jit
 def take_preferred(
-    owner,  # [N], of the image
+    claims,  # [N], of the image
     image,
     g,
     size,
@@ -156,37 +122,45 @@ def take_preferred(
     RULE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Ground truth g takes its k preferred anchors."""
+    """Ground truth g claims its k preferred anchors."""
     total = sum_largest(image, g, size, topk, read_columns, read_overlaps, RULE, BLOCK)
     k = dynamic_k(total, size, K_ROUNDING)
-    block_j, there = read_columns(image, 0, BLOCK)
-    block_key = preference(read_costs(image, g, block_j, there, RULE))
-    key, j = tl.full((), -(2**63), tl.int64), tl.full((), -1, tl.int64)  # before all pairs
+    last, last_j = before_all(tl.int64), tl.full((), -1, tl.int32)
     while k > 0:
-        key, j = next_preferred(
-            image, g, size, block_key, block_j, key, j, read_columns, read_costs, RULE, BLOCK
+        most = tl.minimum(k, HELD).to(tl.int32)
+        _key, j, filled, last, last_j = select_first(
+            image, g, size, most, last, last_j, read_columns, read_costs, rank_costs, RULE, BLOCK
         )  # fmt: skip
-        k = tl.where(key == NEVER, 0, k - 1)
-        if key != NEVER:
-            take_anchor(owner + j, g)
+        k = tl.where(filled == HELD, k - HELD, 0)
+        tl.atomic_add(claims + j, ONE_CLAIM + g, tl.arange(0, HELD) < filled, sem="relaxed")
+
+
+@triton.jit
+def read_owner(claim):
+    """The only ground truth that took an anchor, or what it has instead."""
+    takers = claim >> 32
+    return tl.where(takers == 0, NOBODY, tl.where(takers == 1, claim & 0xFFFFFFFF, SEVERAL))
 
 
 @triton.jit
 def settle_conflicts(image, gts, j, owner, read_costs: tl.constexpr, RULE: tl.constexpr):
-    """`owner` of anchors j, with those that several took given to the ground truth of lowest cost in the image."""
+    """`owner` of anchors j, with those that several took given to the ground truth of lowest cost in the image: one
+    anchor after another, for they are few. read_costs(image, g, j, mask, RULE) has one anchor here and many g."""
     several = owner == SEVERAL
-    if tl.max(several.to(tl.int32), 0) > 0:
-        best, best_g = tl.full(owner.shape, NEVER, tl.int64), tl.full(owner.shape, NEVER, tl.int64)
-        first = tl.full((), 0, tl.int64)
+    left = tl.sum(several.to(tl.int32), 0)
+    while left > 0:
+        anchor = tl.min(tl.where(several, j.to(tl.int32), 2**31 - 1), 0)
+        best, best_g = never(tl.int64), tl.full((), 0, tl.int32)
+        first = tl.full((), 0, tl.int32)
         while first < gts:
-            g = first + tl.arange(0, GTS)[None, :]
-            key = preference(read_costs(image, g, j[:, None] + 0 * g, several[:, None] & (g < gts), RULE))
-            least = tl.min(key, 1)
-            least_g = tl.min(tl.where(key == least[:, None], g, NEVER), 1)
-            best_g = tl.where(least < best, least_g, best_g)
-            best = tl.minimum(best, least)
+            g = first + tl.arange(0, GTS)
+            least_key, least_g = first_of(preference(read_costs(image, g, anchor, g < gts, RULE)), g)
+            best_g = tl.where(least_key < best, least_g, best_g)
+            best = tl.minimum(best, least_key)
             first += GTS
-        owner = tl.where(several, best_g, owner)
+        owner = tl.where(j == anchor, best_g.to(tl.int64), owner)
+        several &= j != anchor
+        left -= 1
     return owner
 
 

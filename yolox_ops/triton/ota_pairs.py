@@ -12,8 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from yolox_ops.triton.batch import NUMBERS, Image, load_anchors, load_gt, load_overlaps, point_at_logits
-from yolox_ops.triton.candidates import classify_anchor
 from yolox_ops.triton.log_sum import scale_cost
+from yolox_ops.triton.mark import classify_anchor
 from yolox_ops.triton.numeric import exp_scaled, from_bits, log_scaled
 from yolox_ops.triton.scores import entropies, softplus_of_minus
 

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from yolox_ops.triton.batch import NUMBERS, Image, load_anchors, load_gt, load_overlaps
-from yolox_ops.triton.candidates import classify_anchor
+from yolox_ops.triton.mark import classify_anchor
 from yolox_ops.triton.matching import dynamic_k, sum_largest
 from yolox_ops.triton.ota_pairs import OtaNumbers, load_pairs, read_numbers
 

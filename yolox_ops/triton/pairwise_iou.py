@@ -1,4 +1,11 @@
-"""pairwise_iou and its gradient in Triton."""
+"""pairwise_iou and its gradient in Triton.
+
+The matrix is one launch. A program is a warp and has a tile, whose rows and columns a lane shares out so that each box
+it prepares meets 8 others: 30 instructions a pair, which bound it. Modelled for an H200, 2000 x 2000 boxes take 6.4 us
+and their 16 MB 3.3 us.
+
+The gradient is a launch for each set. A program has some boxes and goes over all others.
+"""
 
 import triton
 import triton.language as tl
@@ -11,7 +18,7 @@ from yolox_ops.triton.boxes import angles, load_angle, load_box, load_numbers, s
 from yolox_ops.triton.launch import blocks, launch
 
 # A program's tile of the matrix. The gradient's is flat, as its programs are as many as there are rows of tiles.
-TILE = {"BLOCK_M": 8, "BLOCK_N": 128}
+TILE = {"BLOCK_M": 8, "BLOCK_N": 256, "num_warps": 1}
 GRADIENT_TILE = {"BLOCK_M": 4, "BLOCK_N": 64}
 
 

@@ -69,38 +69,57 @@ def softplus_of_minus(x):
 
 
 @triton.jit
+def load_classes(
+    rows,  # [anchors, 1], pointers to [C] logits
+    class_stride,
+    mask,  # [anchors, 1]
+    first,
+    end,
+    T: tl.constexpr,
+):
+    """The logits of SUMS classes, those from `end` on such as add nothing."""
+    c = first + tl.arange(0, SUMS)[None, :]
+    there = mask & (c < end)
+    return tl.where(there, tl.load(rows + c.to(tl.int64) * class_stride, there, 0.0).to(T), -1e30)
+
+
+@triton.jit
 def sum_negatives(
     rows,  # [anchors], pointers to [C] logits
     class_stride,
-    mask,
+    mask,  # [anchors]
     C,
-    obj_exp,
+    obj_exp,  # [anchors]
+    partial_sums,  # [anchors, SUMS], workspace
     RULE: tl.constexpr,
 ):
     """Sum over classes of -log(1 - p), as the logarithm of one quotient of products."""
-    lane = tl.arange(0, SUMS)[None, :]
-    total = tl.zeros_like(obj_exp).to(tl.float64)
+    rows, there, obj_exp = rows[:, None], mask[:, None], obj_exp[:, None]
+    anchor = tl.arange(0, mask.shape[0])
+    total = tl.zeros(mask.shape, tl.float64)
     chunk = tl.full((), 0, tl.int32)
     while chunk < C:
-        poison = tl.zeros_like(obj_exp)[:, None] + tl.zeros((1, SUMS), RULE.dtype)
+        poison = tl.zeros((mask.shape[0], SUMS), RULE.dtype)
         over, under, exponent = poison + 1.0, poison + 1.0, poison.to(tl.int32)
         first, end = chunk, tl.minimum(C, chunk + SUMS * FACTORS)
+        next_logit = load_classes(rows, class_stride, there, first, end, RULE.dtype)
         while first < end:
-            c = first + lane
-            there = mask[:, None] & (c < C)
-            logit = tl.load(rows[:, None] + c.to(tl.int64) * class_stride, there, 0.0).to(RULE.dtype)
-            logit = tl.where(there, logit, -1e30)  # adds nothing
-            odds = score_odds(exp_scaled(-logit, RULE.shift), obj_exp[:, None], RULE)
+            logit = next_logit
+            first += SUMS
+            next_logit = load_classes(rows, class_stride, there, first, end, RULE.dtype)  # while this one is worked on
+            odds = score_odds(exp_scaled(-logit, RULE.shift), obj_exp, RULE)
             m_over, e_over = split(over_odds(odds, RULE))
             m_under, e_under = split(odds)
             over *= m_over
             under *= m_under
             exponent += e_over - e_under + RULE.shift
             poison += odds * 0.0  # the split loses a NaN
-            first += SUMS
-        sums = (log_scaled(divide(over, under), exponent) + poison).to(tl.float64)
+        sums = log_scaled(divide(over, under), exponent) + poison
+        tl.debug_barrier()  # until the sums before are read
+        tl.store(partial_sums + anchor[:, None] * SUMS + tl.arange(0, SUMS)[None, :], sums)
+        tl.debug_barrier()
         for i in tl.static_range(SUMS):
-            total += tl.sum(tl.where(lane == i, sums, 0.0), 1)
+            total += tl.load(partial_sums + anchor * SUMS + i).to(tl.float64)
         chunk += SUMS * FACTORS
     return total
 

@@ -1,4 +1,7 @@
-"""simota in Triton: the candidates of every image, what each ground truth takes of them, and who keeps what."""
+"""simota in Triton, in four launches: the two that find candidates (candidates.py); one in which a warp has a ground
+truth, goes over the candidates of its image once for their overlaps and once for their costs, and claims those that it
+prefers; and one that settles claims, a tile of anchors to a warp. Bound by the latencies of the third; modelled for an
+H200, a batch of 16 takes TIMES us."""
 
 from typing import Any
 
@@ -10,42 +13,50 @@ from torch import Tensor
 from yolox_ops.ops.simota import check
 from yolox_ops.scene import Scene
 from yolox_ops.triton.batch import NUMBERS, Image, load_gt, load_overlaps
-from yolox_ops.triton.candidates import launch_candidates, load_costs
+from yolox_ops.triton.candidates import launch_candidates, load_costs, load_slot_overlaps
 from yolox_ops.triton.launch import blocks, launch
 from yolox_ops.triton.matching import (
-    BLOCK,
-    NOBODY,
-    TILE,
     count_gts,
     locate_tile,
+    read_owner,
     settle_conflicts,
     store_match,
     take_preferred,
 )
 from yolox_ops.triton.scores import read_numbers
 
+# Candidates that a ground truth looks at in one step, and anchors of a program that settles claims.
+BLOCK = 256
+SETTLED = 128
+
 
 @triton.jit
 def read_columns(image, first, BLOCK: tl.constexpr):
     slot = first + tl.arange(0, BLOCK)
-    there = slot < tl.load(image.batch.candidate_counts + image.b)
-    return tl.load(image.batch.candidates + image.b * image.N + slot, there, 0).to(tl.int64), there
+    return slot, slot < tl.load(image.batch.candidate_counts + image.b)
 
 
 @triton.jit
-def read_overlaps(image, g, j, mask, RULE: tl.constexpr):
-    return tl.where(mask, load_overlaps(image, g, j, mask, RULE), 0.0)
+def read_overlaps(image, g, slot, mask, RULE: tl.constexpr):
+    return tl.where(mask, load_slot_overlaps(image, g, slot, mask, RULE), 0.0)
 
 
 @triton.jit
-def read_costs(image, g, j, mask, RULE: tl.constexpr):
-    cost, _overlap = load_costs(image, g, j, mask, RULE)
+def read_costs(image, g, slot, mask, RULE: tl.constexpr):
+    cost, _overlap, j = load_costs(image, g, slot, mask, RULE)
+    return cost, j
+
+
+@triton.jit
+def read_costs_of_anchor(image, g, j, mask, RULE: tl.constexpr):
+    slot = tl.load(image.batch.slots + image.b * image.N + j)
+    cost, _overlap, _j = load_costs(image, g, slot + tl.zeros_like(g), mask, RULE)
     return cost
 
 
 @triton.jit(do_not_specialize=[*NUMBERS, "topk"])
 def take_anchors(
-    matched_gt,  # [B, N], NOBODY or NO_CANDIDATE before
+    claims,  # [B, N], none before
     batch,
     cls_image_stride,
     cls_anchor_stride,
@@ -70,14 +81,15 @@ def take_anchors(
     image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
     _gt, _label, present = load_gt(image, g, RULE)
     if present:
-        owner = matched_gt + b * N
         size = tl.load(batch.candidate_counts + b)
-        take_preferred(owner, image, g, size, topk, read_columns, read_overlaps, read_costs, K_ROUNDING, RULE, BLOCK)
+        take_preferred(
+            claims + b * N, image, g, size, topk, read_columns, read_overlaps, read_costs, K_ROUNDING, RULE, BLOCK
+        )
 
 
 @triton.jit(do_not_specialize=NUMBERS)
 def settle_anchors(
-    matched_gt,  # [B, N]
+    matched_gt,  # [B, N], claims before
     batch,
     cls_image_stride,
     cls_anchor_stride,
@@ -99,8 +111,8 @@ def settle_anchors(
     b, j = locate_tile(N, TILE)
     numbers = read_numbers(center_radius, outside_penalty, cls_weight, iou_weight, iou_eps, RULE)
     image = Image(batch, cls_image_stride, cls_anchor_stride, cls_class_stride, N, C, G, b, numbers)
-    owner = tl.load(matched_gt + b * N + j, j < N, NOBODY)
-    owner = settle_conflicts(image, count_gts(batch.num_gts, b, G), j, owner, read_costs, RULE)
+    owner = read_owner(tl.load(matched_gt + b * N + j, j < N, 0))
+    owner = settle_conflicts(image, count_gts(batch.num_gts, b, G), j, owner, read_costs_of_anchor, RULE)
     overlap = load_overlaps(image, owner, j, owner >= 0, RULE)
     store_match(matched_gt, matched_iou, num_fg, b, N, j, owner, overlap)
 
@@ -114,8 +126,10 @@ def simota(*scene_and_rule: Any) -> tuple[Tensor, Tensor, Tensor]:
     matched_gt = pred_boxes.new_empty((B, N), dtype=torch.int64)
     matched_iou = pred_boxes.new_empty((B, N), dtype=torch.float32)
     num_fg = pred_boxes.new_zeros(B, dtype=torch.int64)
-    args, rule = launch_candidates(matched_gt, scene, *cost_rule)
-    choice = {"K_ROUNDING": k_rounding, "RULE": rule}
-    launch(take_anchors, B * G, matched_gt, *args, min(topk, N), **choice, BLOCK=BLOCK, num_warps=8)
-    launch(settle_anchors, B * blocks(N, TILE), matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=TILE)
+    args, rule = launch_candidates(scene, matched_gt, *cost_rule)
+    launch(
+        take_anchors, B * G, matched_gt, *args, min(topk, N), K_ROUNDING=k_rounding, RULE=rule, BLOCK=BLOCK, num_warps=1
+    )
+    tiles = B * blocks(N, SETTLED)
+    launch(settle_anchors, tiles, matched_gt, *args, matched_iou, num_fg, RULE=rule, TILE=SETTLED, num_warps=1)
     return matched_gt, matched_iou, num_fg
