@@ -60,11 +60,11 @@ WORKLOADS = {
     "aligned_iou_backward_100000": Workload(
         "aligned_iou_backward", partial(calls.aligned_iou_backward, 100_000), "pair", 100_000
     ),
-    "simota_cost_b16": of_rows("simota_cost", B16, calls.simota_cost, backends=CUDA),
+    "simota_cost_b16": of_rows("simota_cost", B16, calls.simota_cost),
     "simota_cost_b2": of_rows("simota_cost", B2, calls.simota_cost),
     "dynamic_k_match_b16": of_rows("dynamic_k_match", B16, calls.dynamic_k_match),
     "simota_b16": of_anchors("simota", B16, lambda: calls.simota(B16)),
-    "simota_b64": of_anchors("simota", B64, lambda: calls.simota(B64), CUDA),
+    "simota_b64": of_anchors("simota", B64, lambda: calls.simota(B64)),
     "ota_b16": of_anchors("ota", B16, lambda: calls.ota(scene(B16)), CUDA),
     "ota_b16_far": of_anchors("ota", B16, lambda: calls.ota(calls.far_scene(B16)), CUDA),
     "ota_b2": of_anchors("ota", B2, lambda: calls.ota(scene(B2))),

@@ -1,4 +1,6 @@
-"""Dynamic k matching of one image's matrices, stored (dynamic_k_match) or computed where they are looked at (simota).
+"""Dynamic k matching of one image's matrices, stored (dynamic_k_match) or computed where they are looked at (simota). A
+program has a ground truth, goes over its row once for the overlaps and once for the costs, and keeps the first few keys
+of each (selection.py).
 
 Three functions say what the matrices are; `image` is a NamedTuple that they understand:
   read_columns(image, first, BLOCK)             a block of columns from the `first` on, and which of them exist
@@ -12,7 +14,7 @@ import triton.language as tl
 
 from yolox_ops.triton.selection import HELD, before_all, first_of, least, never, select_first
 
-# Anchors that a ground truth looks at in one step, and anchors of a program that goes through all of them.
+# ota's anchors that a ground truth looks at in one step, and anchors of a program that goes through all of them.
 BLOCK = 1024
 TILE = 32
 # Ground truths that a warp looks at side by side.

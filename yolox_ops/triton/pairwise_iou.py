@@ -1,12 +1,13 @@
 """pairwise_iou and its gradient in Triton.
 
-The matrix is one launch. A program is a warp and has a tile, whose rows and columns a lane shares out so that each box
-it prepares meets 8 others: 30 instructions a pair, which bound it. Modelled for an H200, 2000 x 2000 boxes take 6.4 us
-and their 16 MB 3.3 us.
+The matrix is one launch. A program has a tile, whose rows and columns are shared out so that each box that a lane
+prepares meets 8 others: 30 instructions a pair, which bound it. Modelled for an H200, 2000 x 2000 boxes take 6.4 us and
+their 16 MB 3.3 us.
 
 The gradient is a launch for each set. A program has some boxes and goes over all others.
 """
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -17,8 +18,10 @@ from yolox_ops.triton.box_gradient import gradient
 from yolox_ops.triton.boxes import angles, load_angle, load_box, load_numbers, similarity, store_numbers
 from yolox_ops.triton.launch import blocks, launch
 
-# A program's tile of the matrix. The gradient's is flat, as its programs are as many as there are rows of tiles.
-TILE = {"BLOCK_M": 8, "BLOCK_N": 256, "num_warps": 1}
+# A program's tile of the matrix; a warp has the registers for the large one where boxes are float32 and the kind is
+# "iou". The gradient's is flat, as its programs are as many as there are rows of tiles.
+TILE = {"BLOCK_M": 8, "BLOCK_N": 128, "num_warps": 4}
+PLAIN_TILE = {"BLOCK_M": 8, "BLOCK_N": 256, "num_warps": 1}
 GRADIENT_TILE = {"BLOCK_M": 4, "BLOCK_N": 64}
 
 
@@ -61,10 +64,11 @@ def pairwise_iou(
     (B, M, _), N = boxes1.shape, boxes2.shape[1]
     dtype = wide_dtype(boxes1, boxes2)
     out = boxes1.new_empty((B, M, N), dtype=dtype)
-    programs = B * blocks(M, TILE["BLOCK_M"]) * blocks(N, TILE["BLOCK_N"])
+    tile = PLAIN_TILE if kind == "iou" and dtype == torch.float32 else TILE
+    programs = B * blocks(M, tile["BLOCK_M"]) * blocks(N, tile["BLOCK_N"])
     dense = boxes1.contiguous(), boxes2.contiguous()
     turns = (angles(boxes, fmt, kind, dtype) for boxes in dense)
-    launch(similarity_kernel, programs, *dense, *turns, out, M, N, FMT=fmt, KIND=kind, **TILE)
+    launch(similarity_kernel, programs, *dense, *turns, out, M, N, FMT=fmt, KIND=kind, **tile)
     return out
 
 

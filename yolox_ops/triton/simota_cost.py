@@ -1,7 +1,7 @@
 """simota_cost in Triton, in three launches: the two that find candidates (candidates.py), and one in which a program
 has the row of a ground truth. It writes what a row is outside of candidates, then over it the pairs with these. Bound
-by its stores of 12 bytes a pair: modelled for an H200, TIMES us for 16 images of 50 rows and 8400 anchors, whose bytes
-are 17."""
+by its stores of 12 bytes a pair: modelled for an H200, 17 us for 16 images of 49 rows and 8400 anchors, and as long for
+nothing but their bytes."""
 
 from typing import Any
 

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-# Numbers that a candidate has, in the order of store_geometry and store_objectness.
+# Numbers that a candidate has, in the order of store_geometry and store_score.
 TRAITS = tl.constexpr(10)
 
 
