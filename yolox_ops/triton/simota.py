@@ -1,7 +1,7 @@
 """simota in Triton, in four launches: the two that find candidates (candidates.py); one in which a warp has a ground
 truth, goes over the candidates of its image once for their overlaps and once for their costs, and claims those that it
 prefers; and one that settles claims, a tile of anchors to a warp. The third is bound by the latency of the image that
-has most candidates: modelled for an H200, 25 us of 35 for a batch of 16, its pipes 5.5 us; 27 us of 52 for one of 64."""
+has most candidates: modelled for an H200, 25 us of 35 for a batch of 16, its pipes 5.5; 27 us of 52 for one of 64."""
 
 from typing import Any
 
