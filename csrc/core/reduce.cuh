@@ -45,6 +45,24 @@ __device__ __forceinline__ V warp_sum(V value) {
   return warp_reduce(value, std::plus<>());
 }
 
+// The sum over a warp of each of `many` values, a power of 2: that of value lane * many / 32 in a lane.
+template <int many, class V>
+__device__ __forceinline__ V warp_sums(V (&values)[many]) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int half = many / 2, step = 16; half > 0; half /= 2, step /= 2) {
+#pragma unroll
+    for (int k = 0; k < half; ++k) {  // a lane keeps half of them and has the same half of its partner's
+      const bool upper = (lane & step) != 0;
+      const V sent = upper ? values[k] : values[k + half];
+      values[k] = (upper ? values[k + half] : values[k]) + __shfl_xor_sync(kAllLanes, sent, step);
+    }
+  }
+#pragma unroll
+  for (int step = 16 / many; step > 0; step /= 2) values[0] += __shfl_xor_sync(kAllLanes, values[0], step);
+  return values[0];
+}
+
 // A float as an integer of the same order, zeros apart. The same turns it back.
 __device__ __forceinline__ int32_t flip_order(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 
