@@ -69,12 +69,12 @@ def test_labels_of_any_number_of_boxes(kernel, method, threshold, monkeypatch):
 
 
 @each_triton
-@pytest.mark.parametrize("small", [0, 4096])
+@pytest.mark.parametrize(("small", "rows"), [(0, 8), (0, 2), (4096, 8)])
 @pytest.mark.parametrize("tolerance", [0.0, 0.05, 1e3])
-def test_a_transport_of_several_programs(kernel, tolerance, small, monkeypatch):
-    """Two launches an iteration, with more rows and columns than a program takes or looks at in one step; and one."""
+def test_a_transport_of_several_programs(kernel, tolerance, small, rows, monkeypatch):
+    """More columns, tiles and, where these are not few, rows than a program takes in one step; and one program."""
     module = importlib.import_module("yolox_ops.triton.sinkhorn")
-    sizes = {"SMALL": small, "ROWS_SET": 4, "COLUMNS_SEEN": 16, "COLUMNS_SET": 16, "ROWS_SEEN": 2}
+    sizes = {"SMALL": small, "ROWS": rows, "COLUMNS": 8, "FEWEST_STEPS": 2, "SEEN": 16, "TILES": 2}
     for name, size in sizes.items():
         monkeypatch.setattr(module, name, size)
     cost = torch.rand(3, 5, 41) * torch.tensor([0.1, 9, 0.1])[:, None, None]
