@@ -46,7 +46,7 @@ def test_equals_reference(run, scale, iterations, epsilon):
 
 
 @each_implementation
-@pytest.mark.parametrize(("M", "N"), [(1, 1), (1, 40), (40, 1), (3, 257), (17, 300), (2, 1025)])
+@pytest.mark.parametrize(("M", "N"), [(1, 1), (1, 40), (40, 1), (3, 257), (17, 300), (2, 1025), (130, 68)])
 def test_shapes(run, M, N):
     tensors = problem(3, M, N, scale=3, seed=M)
     check(run(*tensors, iterations=5), *tensors, iterations=5)
@@ -64,6 +64,46 @@ def test_penalties_round_no_other_cost(run):
     plan = run(cost, supply, demand)
     check(plan, cost, supply, demand)
     assert plan.isfinite().all() and (plan[0, 2, ::2] == 0).all() and plan[:, 1].amax() > 0.01
+
+
+@each_implementation
+@pytest.mark.parametrize(("huge", "epsilon"), [(2.0**23, 1.0), (2.0**30, 64.0)])
+def test_potentials_far_apart(run, huge, epsilon):
+    """In all pairs of a row and in all of a column, at once: no float32 holds the sum of their potentials. Costs are
+    multiples of what one has there."""
+    cost, supply, demand = problem(M=6, N=700, scale=16)
+    cost = (cost + 1).floor() * (huge / 2**21)
+    cost[0, 1] += huge
+    cost[0, :, 7] += huge
+    cost[0, :, 9] -= huge
+    cost[1, 2:4] -= huge
+    cost[1, :, ::3] += huge
+    plan = run(cost, supply, demand, epsilon=epsilon)
+    check(plan, cost, supply, demand, epsilon=epsilon)
+    assert plan[0, 1].sum() > 0.1 and plan[0, :, 7].sum() > 1e-3
+
+
+@each_implementation
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rows_at_the_largest_costs_of_float32(run, sign):
+    """Their first potentials are as far from 0, and a float32 of that size knows none of their entries."""
+    cost, supply, demand = problem(B=1, M=3, N=2100, scale=0)
+    cost[0, 1] = sign * 2.0**39
+    plan = run(cost, supply, demand, epsilon=1.0)
+    assert_close(plan.sum(2), supply, rtol=0.02, atol=0)
+
+
+@each_implementation
+def test_demands_that_move_potentials_far(run):
+    """Masses at the ends of their range: the most that a potential moves in an iteration."""
+    cost, supply, demand = problem(B=3, M=60, N=70, scale=0.5)
+    supply[0], demand[0, ::2] = 1e12, 0
+    supply[1, 1:], demand[1] = 0, 1e12
+    supply[2, ::2], demand[2, ::3], demand[2, 1::3] = 1e12, 0, 1e12
+    for iterations in (1, 2, 9):
+        plan = run(cost, supply, demand, iterations=iterations)
+        expected = reference_plan(cost, supply, demand, iterations=iterations)
+        assert_close(plan.double(), expected, rtol=1e-4, atol=1e-30)
 
 
 @each_implementation

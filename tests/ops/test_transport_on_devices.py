@@ -20,10 +20,12 @@ WIDE = (100.0, 60, *OTA[2:])  # regions are the whole boxes
 
 
 @each_device
-@pytest.mark.parametrize(("dtype", "N"), [(torch.float32, 300), (torch.float64, 165)])
-def test_plans_are_those_of_cpp(kernel, dtype, N):
+@pytest.mark.parametrize(
+    ("dtype", "M", "N"), [(torch.float32, 9, 300), (torch.float64, 9, 165), (torch.float32, 70, 290)]
+)
+def test_plans_are_those_of_cpp(kernel, dtype, M, N):
     """More images, rows and columns than a block has; images that end one after another."""
-    B, M = 6, 9
+    B = 6
     cost = torch.rand(B, M, N) * torch.linspace(0.3, 9, B)[:, None, None]
     cost[:, 1::3] += 1e6 * (torch.rand(B, len(range(1, M, 3)), N) < 0.7)
     cost[:, 2, ::3], cost[0, 3], cost[1, :, 5] = math.inf, math.nan, -math.inf
