@@ -37,7 +37,7 @@ SAID = {
     "..._bound_us": "below which neither the pipes nor memory let them go",
     "longest_block_us, mean_block_us": "on the H200, of the launch with the longest block",
     "bytes": "of memory that a launch touches, each once, added up over launches",
-    "h200_50_iterations_us": "of the 2 iterations that were executed, and 48 times the second's launches",
+    "h200_50_iterations_us": "of the 3 iterations that were executed, and 47 times the third's launch",
 }
 
 Budget = dict[str, Any]  # backends: by name, tools that wrote the PTX; workloads: by name, facts and figures by backend

@@ -68,8 +68,8 @@ def whole_calls(budget: Budget) -> str:
         if "iterations" in workload:
             times = [f"{microseconds(of['h200_50_iterations_us'])} ({who})" for who, of in servers_of(workload)]
             lines.append(
-                f"`{name}` has {workload['iterations']} iterations. If 48 more take what the second takes, a call "
-                f"takes {' and '.join(times)} on an H200."
+                f"`{name}` has {workload['iterations']} iterations. If {50 - workload['iterations']} more take what "
+                f"the last takes, a call takes {' and '.join(times)} on an H200."
             )
     return "\n".join(lines)
 

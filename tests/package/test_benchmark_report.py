@@ -41,7 +41,7 @@ ROWS = [
     "|  | Megvii YOLOX, loop | 210 (199 to 231) ms | 3440x |  |  |",
     "| `ota_b2` | CUDA C++ | 5 | 154 us | 900 ns | 2.20 ms | 1.00 us | 30.0 us | 20.0 us | 413 | 40.1 | 25.0 | box |",
     "|  | Triton | 5 | 200 us | 900 ns | 2.20 ms | 1.00 us | 30.0 us | 20.0 us | 413 | 40.1 | 25.0 | box |",
-    "`ota_b2` has 2 iterations. If 48 more take what the second takes, "
+    "`ota_b2` has 2 iterations. If 48 more take what the last takes, "
     "a call takes 3.00 ms (CUDA C++) and 5.00 ms (Triton) on an H200.",
 ]
 
