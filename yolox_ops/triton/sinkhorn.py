@@ -29,7 +29,7 @@ def read_masses(
     masses: Tensor,  # [B, M]
 ) -> Tensor:
     """Supplies or demands as they count, float64; a number that is none, which the CPU kernels refuse, counts 0."""
-    masses = masses.double()
+    masses = masses.double().contiguous()  # else what follows would lie as they do
     return torch.where((masses >= 0) & (masses <= MOST_MASS), masses, 0.0).add(TINY_MASS.value)
 
 
