@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kThreads, kAtOnce<T, wide>) sweep_few(Transpor
 
 // An iteration of images of more rows, whose entries are computed twice.
 template <class T, bool wide>
-__global__ void __launch_bounds__(kThreads, 2) sweep_many(Transport<T, wide> p, int64_t t) {
+__global__ void __launch_bounds__(kThreads, wide ? 2 : 1) sweep_many(Transport<T, wide> p, int64_t t) {
   __shared__ SweepShared<T> shared;
   const auto read_rows = [&](int64_t b, int first) {
     __syncthreads();  // until those before are read
