@@ -10,65 +10,74 @@ namespace {
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 
-// The workspace of solve. Potentials are over epsilon. Row G is the background.
+// The workspace of solve. Row g is that of ground truth g, if its pairs are listed. Row G is the background's, and
+// those after it are the wide ground truths': these rows are dense. A column is an anchor: first come those that have
+// listed pairs, then those that only dense rows have pairs with. With no dense row but the background's these are one
+// column, the free one, that demands what all of them do.
+template <class T>
 struct Workspace {
-  double* x;         // [B, G + 1], potentials of rows
-  double* y;         // [B, N], potentials of columns
-  double* supply;    // [B, G + 1], logarithms
-  double* row_top;   // [B, G + 1], of the largest element of a row, without x
-  int32_t* wide;     // [B, G], rows with a row of costs
-  int32_t* begin;    // [B, N], of the listed pairs of an anchor, in order
-  int32_t* length;   // [B, N], of the same
-  int32_t* order;    // [B, G, kListed], pairs by anchor, then by ground truth
-  int32_t* rank;     // [B, G, kListed], of a pair among those of its anchor, as they came
-  int32_t* columns;  // [B, N], anchors that have pairs, ascending
+  double* x;             // [B, 2 G + 1], potentials of rows
+  double* y;             // [B, N], of columns
+  T* row_factors;        // [B, 2 G + 1]
+  T* column_factors;     // [B, N]
+  T* supplies;           // [B, 2 G + 1]
+  T* entries;            // [B, G, kListed], of listed pairs
+  T* dense_entries;      // [B, slots + 1, N]
+  int32_t* wide;         // [B, G], ground truths that have a dense row, ascending
+  int32_t* pair_rank;    // [B, G, kListed], of a pair among those of its column
+  int32_t* pair_column;  // [B, G, kListed]
+  int32_t* column_of;    // [B, N], of an anchor
+  int32_t* columns;      // [B, N], anchors
+  int32_t* begin;        // [B, N + 1], of a column's listed pairs
+  int32_t* order;        // [B, G, kListed], pairs by column, then by ground truth
 };
 
 // One image: its parts of the pairs and of the workspace.
 template <class T>
-struct OtaImage {
+struct OtaImage : Workspace<T> {
   const OtaPairs<T>& p;
   int64_t b;
   double per_epsilon;
-  int32_t gts, n_wide, n_columns;
+  int32_t gts;
+  int32_t n_dense = 1;     // rows; the background's is the first
+  int32_t n_listed = 0;    // columns that have listed pairs
+  int32_t n_columns = 0;   // all
   const OtaRow* rows;      // [G]
   const int32_t* anchors;  // [G, kListed]
   const T* costs;          // [G, kListed]
-  double* x;               // [G + 1]
-  double* y;               // [N]
-  double* supply;          // [G + 1]
-  double* row_top;         // [G + 1]
-  int32_t* wide;           // [n_wide]
-  int32_t* begin;          // [N]
-  int32_t* length;         // [N]
-  int32_t* order;          // [G, kListed]
-  int32_t* rank;           // [G, kListed]
-  int32_t* columns;        // [n_columns]
 
-  __device__ OtaImage(const OtaPairs<T>& pairs, const Workspace& w, int64_t image)
-      : p(pairs), b(image), per_epsilon(1 / p.rule.sinkhorn.epsilon), gts(static_cast<int32_t>(p.batch.count_gts(b))) {
+  __device__ OtaImage(const OtaPairs<T>& pairs, const Workspace<T>& w, int64_t image)
+      : Workspace<T>(w),
+        p(pairs),
+        b(image),
+        per_epsilon(1 / p.rule.sinkhorn.epsilon),
+        gts(static_cast<int32_t>(p.batch.count_gts(b))) {
     const int64_t G = p.batch.G, N = p.batch.N;
     rows = p.rows + b * G;
     anchors = p.anchors + b * G * kListed;
     costs = p.costs + b * G * kListed;
-    x = w.x + b * (G + 1);
-    y = w.y + b * N;
-    supply = w.supply + b * (G + 1);
-    row_top = w.row_top + b * (G + 1);
-    wide = w.wide + b * G;
-    begin = w.begin + b * N;
-    length = w.length + b * N;
-    order = w.order + b * G * kListed;
-    rank = w.rank + b * G * kListed;
-    columns = w.columns + b * N;
+    this->x += b * (2 * G + 1);
+    this->y += b * N;
+    this->row_factors += b * (2 * G + 1);
+    this->column_factors += b * N;
+    this->supplies += b * (2 * G + 1);
+    this->entries += b * G * kListed;
+    this->dense_entries += b * (p.slots + 1) * N;
+    this->wide += b * G;
+    this->pair_rank += b * G * kListed;
+    this->pair_column += b * G * kListed;
+    this->column_of += b * N;
+    this->columns += b * N;
+    this->begin += b * (N + 1);
+    this->order += b * G * kListed;
   }
 
+  // The background's row.
   __device__ int32_t background() const { return static_cast<int32_t>(p.batch.G); }
-  // The wide rows, and the background after them.
-  __device__ int32_t dense_row(int32_t i) const { return i == n_wide ? background() : wide[i]; }
-  __device__ int64_t count_free() const { return p.batch.N - n_columns; }
-  // Of a column, the logarithm; 1 and what is added to every demand.
-  __device__ double demand() const { return ::log(1.0 + kTinyMass); }
+  // Anchors that share the free column, which is the last; else 0.
+  __device__ int32_t count_free() const { return n_dense > 1 ? 0 : static_cast<int32_t>(p.batch.N) - n_listed; }
+  // Dense rows whose entries are kept.
+  __device__ int32_t count_kept() const { return min(n_dense, static_cast<int32_t>(p.slots) + 1); }
   __device__ double scaled(T cost) const { return scale_cost(cost, per_epsilon); }
 
   // Calls visit(pair) for this thread's share of the listed pairs.
@@ -79,30 +88,33 @@ struct OtaImage {
     }
   }
 
-  // Calls visit(row, cost) for all pairs of an anchor.
+  // Calls visit(column) for this thread's share: every kThreads-th.
   template <class Visit>
-  __device__ __forceinline__ void each_of_column(int32_t anchor, const Visit& visit) const {
-    for (int32_t i = begin[anchor]; i < begin[anchor] + length[anchor]; ++i) {
-      visit(order[i] / kListed, costs[order[i]]);
-    }
-    for (int32_t r = 0; r < n_wide; ++r) {
-      const T cost = p.read_wide_cost(b, wide[r], rows[wide[r]], anchor);
-      if (is_finite(cost)) visit(wide[r], cost);
-    }
+  __device__ __forceinline__ void each_column(const Visit& visit) const {
+#pragma unroll 4
+    for (int32_t c = threadIdx.x; c < n_columns; c += kThreads) visit(c);
   }
 
-  // The row where an anchor has the largest share of a row's largest element, which is 1: as logarithms.
-  __device__ int32_t find_winner(int32_t anchor) const {
-    int32_t best = background();
-    double most = -INFINITY;
-    each_of_column(anchor, [&](int32_t g, T cost) {
-      const double share = y[anchor] - scaled(cost) - row_top[g];
-      if (share > most || (share == most && g < best)) {
-        most = share;
-        best = g;
-      }
-    });
-    return y[anchor] - row_top[background()] > most ? background() : best;
+  // Calls visit(pair) for the listed pairs of a column.
+  template <class Visit>
+  __device__ __forceinline__ void each_of_column(int32_t column, const Visit& visit) const {
+    if (column >= n_listed) return;
+    for (int32_t i = this->begin[column]; i < this->begin[column + 1]; ++i) visit(this->order[i]);
+  }
+
+  // In dense row `dense`, of which 0 is the background's.
+  __device__ __forceinline__ T read_dense_cost(int32_t dense, int32_t column) const {
+    if (dense == 0) return T(0);
+    const int32_t g = this->wide[dense - 1];
+    return p.read_wide_cost(b, g, rows[g], this->columns[column]);
+  }
+
+  __device__ __forceinline__ T compute_dense_entry(int32_t dense, int32_t column) const {
+    return entry(this->x[background() + dense] + this->y[column], read_dense_cost(dense, column), per_epsilon);
+  }
+
+  __device__ __forceinline__ T* point_at_entries(int32_t dense) const {
+    return this->dense_entries + int64_t{dense} * p.batch.N;
   }
 };
 

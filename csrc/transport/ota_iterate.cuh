@@ -1,105 +1,147 @@
-// Sinkhorn's iteration on one image, by a block.
+// Sinkhorn's iteration on one image, by a block, as transport/sinkhorn_factors.h has it: entries with potentials in
+// float64, and factors in T that go into the potentials when one leaves [1 / kWindow, kWindow]. In between an iteration
+// is products and sums: no exponential, no logarithm, and no float64 in float32's.
 #pragma once
 
-#include "transport/ota_image.cuh"
+#include "transport/ota_rows.cuh"
+#include "transport/sinkhorn_loops.h"
 
 namespace yolox_ops {
 namespace {
 
+// The potential of a column that makes its largest entry 1.
 template <class T>
-__device__ __forceinline__ void set_columns(const OtaImage<T>& image) {
-  for (int32_t c = threadIdx.x; c < image.n_columns; c += kThreads) {
-    const int32_t anchor = image.columns[c];
-    LogSum<T> reached{image.x[image.background()], T(1)};
-    image.each_of_column(anchor, [&](int32_t g, T cost) { reached.add(image.x[g] - image.scaled(cost)); });
-    image.y[anchor] = potential(reached, image.demand());
-  }
-}
-
-// By the first lane of a warp: whether the row held its supply before.
-template <class T>
-__device__ __forceinline__ bool set_row(const OtaImage<T>& image, int32_t row, const LogSum<T>& reached) {
-  if (threadIdx.x % 32 != 0) return true;
-  const bool settled = holds_mass(reached, image.x[row], image.supply[row], image.p.rule.sinkhorn.tolerance);
-  image.x[row] = potential(reached, image.supply[row]);
-  image.row_top[row] = reached.top;
-  return settled;
-}
-
-// A warp to each. Whether this thread saw no row that did not hold its supply before.
-template <class T>
-__device__ __forceinline__ bool set_listed_rows(const OtaImage<T>& image) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  bool settled = true;
-  for (int32_t g = warp; g < image.gts; g += kWarps) {
-    if (image.rows[g].reach != Reach::kListed) continue;
-    auto reached = LogSum<T>::of_none();
-    for (int32_t i = g * kListed + lane; i < g * kListed + image.rows[g].pairs; i += 32) {
-      reached.add(image.y[image.anchors[i]] - image.scaled(image.costs[i]));
+__device__ __forceinline__ void choose_columns(const OtaImage<T>& image) {
+  image.each_column([&](int32_t c) {
+    double most = image.x[image.background()];
+    image.each_of_column(c, [&](int32_t i) { most = max(most, image.x[i / kListed] - image.scaled(image.costs[i])); });
+    for (int32_t r = 1; r < image.n_dense; ++r) {
+      most = max(most, image.x[image.background() + r] - image.scaled(image.read_dense_cost(r, c)));
     }
-    settled &= set_row(image, g, warp_reduce(reached, AddLogSums()));
-  }
-  return settled;
+    image.y[c] = -most;
+  });
+  __syncthreads();
 }
 
-// This thread's part of what reaches the background. The first thread has the free columns too, whose potential is
-// `rest`.
+// The same of a row.
 template <class T>
-__device__ __forceinline__ LogSum<T> reach_background(const OtaImage<T>& image, double rest) {
-  auto reached = LogSum<T>::of_none();
-  for (int32_t c = threadIdx.x; c < image.n_columns; c += kThreads) reached.add(image.y[image.columns[c]]);
-  if (threadIdx.x == 0 && image.count_free() > 0) reached.add({rest, static_cast<T>(image.count_free())});
-  return reached;
+__device__ __forceinline__ void choose_rows(const OtaImage<T>& image) {
+  reduce_rows(
+      image, -static_cast<double>(INFINITY),
+      [&](int32_t i) { return image.y[image.pair_column[i]] - image.scaled(image.costs[i]); },
+      [&](int32_t r, int32_t c) { return image.y[c] - image.scaled(image.read_dense_cost(r, c)); },
+      [](double a, double b) { return max(a, b); }, [&](int32_t row, double most) { image.x[row] = -most; });
+  __syncthreads();
 }
 
-// The same of wide row g; with one, every anchor is a column.
 template <class T>
-__device__ __forceinline__ LogSum<T> reach_wide_row(const OtaImage<T>& image, int32_t g) {
-  auto reached = LogSum<T>::of_none();
-  for (int32_t a = threadIdx.x; a < image.n_columns; a += kThreads) {
-    const T cost = image.p.read_wide_cost(image.b, g, image.rows[g], a);
-    if (is_finite(cost)) reached.add(image.y[a] - image.scaled(cost));
+__device__ __forceinline__ void fill_entries(const OtaImage<T>& image) {
+  image.each_listed([&](int32_t i) {
+    const double potentials = image.x[i / kListed] + image.y[image.pair_column[i]];
+    image.entries[i] = entry(potentials, image.costs[i], image.per_epsilon);
+  });
+  for (int32_t r = 0; r < image.count_kept(); ++r) {
+    image.each_column([&](int32_t c) { image.point_at_entries(r)[c] = image.compute_dense_entry(r, c); });
   }
-  return reached;
+  __syncthreads();
 }
 
-// The block to each wide row and to the background, as many of them at a time as there are warps, each of which then
-// sets one. Returns the same as set_listed_rows.
+// The logarithm of a factor, of which no part is lost next to a large exponent.
+__device__ __forceinline__ double log_factor(float factor) {
+  int32_t exponent;
+  const float rest = log_scaled(split(factor, exponent), 0);
+  return exponent * 0.693147180559945309 + static_cast<double>(rest);
+}
+__device__ __forceinline__ double log_factor(double factor) { return ::log(factor); }
+
 template <class T>
-__device__ __forceinline__ bool set_dense_rows(const OtaImage<T>& image) {
-  __shared__ LogSum<T> parts[kWarps][kWarps];  // of rows, by warps
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const double rest = image.demand() - image.x[image.background()];
-  bool settled = true;
-  for (int32_t first = 0; first <= image.n_wide; first += kWarps) {
-    const int32_t many = min(image.n_wide + 1 - first, kWarps);
-    if (first > 0) __syncthreads();  // until the parts before are read
-    for (int32_t r = 0; r < many; ++r) {
-      const int32_t row = image.dense_row(first + r);
-      const bool is_background = row == image.background();
-      const LogSum<T> reached = is_background ? reach_background(image, rest) : reach_wide_row(image, row);
-      const LogSum<T> part = warp_reduce(reached, AddLogSums());
-      if (lane == 0) parts[r][warp] = part;
-    }
-    __syncthreads();
-    if (warp < many) {
-      const LogSum<T> part = lane < kWarps ? parts[warp][lane] : LogSum<T>::of_none();
-      settled &= set_row(image, image.dense_row(first + warp), warp_reduce(part, AddLogSums()));
-    }
+__device__ __forceinline__ void fold_factor(double& potential, T& factor) {
+  potential += log_factor(factor);
+  factor = T(1);
+}
+
+// Puts the factors into the potentials.
+template <class T>
+__device__ __forceinline__ void fold_factors(const OtaImage<T>& image) {
+  for (int32_t g = threadIdx.x; g < image.gts; g += kThreads) {
+    if (image.rows[g].pairs > 0) fold_factor(image.x[g], image.row_factors[g]);
   }
-  return settled;
+  for (int32_t row = threadIdx.x + image.background(); row < image.background() + image.n_dense; row += kThreads) {
+    fold_factor(image.x[row], image.row_factors[row]);
+  }
+  image.each_column([&](int32_t c) { fold_factor(image.y[c], image.column_factors[c]); });
+  __syncthreads();
+}
+
+// Of this thread: whether a factor that it set left the window, and a row that it set did not hold its supply before.
+struct Seen {
+  bool left = false, moves = false;
+};
+
+template <class T>
+__device__ __forceinline__ bool leaves_window(T factor) {
+  return window_left(1, &factor);
+}
+
+template <class T>
+__device__ __forceinline__ void set_columns(const OtaImage<T>& image, Seen& seen) {
+  const T* dense_factors = image.row_factors + image.background();
+  const int32_t kept = image.count_kept();
+  const T demand = static_cast<T>(1 + kTinyMass);
+  const T demand_of_rest = static_cast<T>(max(image.count_free(), 1) * (1 + kTinyMass));
+  const T of_background = dense_factors[0];
+  const int64_t N = image.p.batch.N;
+  image.each_column([&](int32_t c) {
+    const T* entry = image.dense_entries + c;
+    T held = of_background * *entry;
+    for (int32_t r = 1; r < kept; ++r) held += dense_factors[r] * *(entry += N);
+    for (int32_t r = kept; r < image.n_dense; ++r) held += dense_factors[r] * image.compute_dense_entry(r, c);
+    image.each_of_column(c, [&](int32_t i) { held += image.row_factors[i / kListed] * image.entries[i]; });
+    const T factor = ratio_or_zero(c < image.n_listed ? demand : demand_of_rest, held);
+    seen.left |= leaves_window(factor);
+    image.column_factors[c] = factor;
+  });
+}
+
+template <class T>
+__device__ __forceinline__ void set_rows(const OtaImage<T>& image, Seen& seen) {
+  const double tolerance = image.p.rule.sinkhorn.tolerance;
+  const int32_t kept = image.count_kept();
+  reduce_rows(
+      image, T(0), [&](int32_t i) { return image.entries[i] * image.column_factors[image.pair_column[i]]; },
+      [&](int32_t r, int32_t c) {
+        return (r < kept ? image.point_at_entries(r)[c] : image.compute_dense_entry(r, c)) * image.column_factors[c];
+      },
+      std::plus<>(),
+      [&](int32_t row, T sum) {
+        T& factor = image.row_factors[row];
+        seen.moves |= !settled(factor * sum, image.supplies[row], tolerance);
+        factor = ratio_or_zero(image.supplies[row], sum);
+        seen.left |= leaves_window(factor);
+      });
 }
 
 template <class T>
 __device__ __forceinline__ void iterate(const OtaImage<T>& image) {
   const SinkhornRule& rule = image.p.rule.sinkhorn;
+  choose_columns(image);
+  fill_entries(image);
   for (int64_t t = 0; t < rule.iterations; ++t) {
-    set_columns(image);
-    __syncthreads();
-    const bool listed_settled = set_listed_rows(image), dense_settled = set_dense_rows(image);
-    const bool moves = __syncthreads_or(!(listed_settled && dense_settled));
-    if (rule.tolerance > 0 && t > 0 && !moves) break;
+    Seen seen;
+    set_columns(image, seen);
+    if (t == 0) {
+      choose_rows(image);
+      fill_entries(image);
+    }
+    set_rows(image, seen);
+    const bool left = __syncthreads_or(seen.left);
+    if (rule.tolerance > 0 && t > 0 && !__syncthreads_or(seen.moves)) break;
+    if (left) {
+      fold_factors(image);
+      fill_entries(image);
+    }
   }
+  fold_factors(image);
 }
 
 }  // namespace

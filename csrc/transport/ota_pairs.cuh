@@ -6,7 +6,6 @@
 
 #include "assign/batch.cuh"
 #include "assign/select.cuh"
-#include "transport/log_sum.cuh"
 #include "transport/ota.h"
 
 namespace yolox_ops {
