@@ -48,9 +48,9 @@ __device__ __forceinline__ void fill_entries(const OtaImage<T>& image) {
 
 // The logarithm of a factor, of which no part is lost next to a large exponent.
 __device__ __forceinline__ double log_factor(float factor) {
-  int32_t exponent;
+  uint32_t exponent;
   const float rest = log_scaled(split(factor, exponent), 0);
-  return exponent * 0.693147180559945309 + static_cast<double>(rest);
+  return exponent_of(exponent) * 0.693147180559945309 + static_cast<double>(rest);
 }
 __device__ __forceinline__ double log_factor(double factor) { return ::log(factor); }
 
