@@ -80,15 +80,21 @@ YOLOX_OPS_INLINE bool meets(const Box<T>& a, const Box<T>& b) {
   return (a.x1 < b.x2) & (b.x1 < a.x2) & (a.y1 < b.y2) & (b.y1 < a.y2);
 }
 
-// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box, by its area, NaN. Of
-// tiny boxes far from 0 the corners are rounded and the areas are not; that the union holds the intersection keeps IoU
-// within 1.
+// The area that two boxes have in common; `unite` receives that of both, NaN by a NaN in either. Of tiny boxes far from
+// 0 the corners are rounded and the areas are not; that the union holds the intersection keeps IoU within 1.
 template <class T>
-YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
+YOLOX_OPS_INLINE T intersection(const Box<T>& a, const Box<T>& b, T& unite) {
   const T w = lower(a.x2, b.x2) - upper(a.x1, b.x1);
   const T h = lower(a.y2, b.y2) - upper(a.y1, b.y1);
   const T inter = choose(w > T(0), choose(h > T(0), w * h, T(0)), T(0));
   unite = larger(inter, (a.area + b.area) - inter);
+  return inter;
+}
+
+// Intersection over union; `unite` receives the union. No overlap gives 0, a NaN in either box, by its area, NaN.
+template <class T>
+YOLOX_OPS_INLINE T iou(const Box<T>& a, const Box<T>& b, T& unite) {
+  const T inter = intersection(a, b, unite);
 #if defined(__CUDA_ARCH__)
   if constexpr (std::is_floating_point_v<T>) return share_of(inter, unite);
 #endif
