@@ -7,7 +7,7 @@ namespace yolox_ops {
 namespace {
 
 // A warp selects among the n boxes from slot `begin` on, one by one; each lane has one of them.
-template <class T>
+template <Method method, class T>
 __device__ void select_by_warp(const Boxes<T>& in, int64_t b, int64_t begin, int n) {
   const int lane = threadIdx.x % kWarp;
   const int64_t index = lane < n ? in.box_in(b, begin + lane) : 0;
@@ -31,7 +31,7 @@ __device__ void select_by_warp(const Boxes<T>& in, int64_t b, int64_t begin, int
       const Sum<T> mine{left ? static_cast<double>(score) : 0.0, left ? 1.0 : 0.0};
       scale = in.rule.scale(warp_reduce(mine, std::plus<>()).mean());
     }
-    if (score == score) score = decayed(in.rule, chosen, box, score, scale);
+    if (score == score) score = decayed<method>(in.rule, chosen, box, score, scale);
   }
   if (lane < n) in.selected[b * in.N + index] = result;
 }
