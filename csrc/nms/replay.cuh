@@ -48,7 +48,7 @@ __device__ __forceinline__ int find_lowering(const Boxes<T>& in, int64_t b, cons
 }
 
 // By a warp: the score of a selected box after all that lowered it, in order.
-template <Method method, class T>
+template <class T>
 __device__ __forceinline__ T replay(const Boxes<T>& in, int64_t b, const Label& label, const Lead<T>& mine,
                                     Lowering<T>& lowering) {
   const Box<T> box = in.kept(b)[mine.slot].box();
@@ -57,31 +57,32 @@ __device__ __forceinline__ T replay(const Boxes<T>& in, int64_t b, const Label& 
   for (int i = threadIdx.x % kWarp; i < count; i += kWarp) {
     const Lead<T> other = lowering.found[i];
     int place = 0;
-#pragma unroll 4
+#pragma unroll 1
     for (int k = 0; k < count; ++k) place += in.is_before(b, lowering.found[k], other);
-    lowering.weight[place] = weight_of<method>(in.rule, in.kept(b)[other.slot].box(), box, in.rule.scale(T(0)));
+    const Box<T> chosen = in.kept(b)[other.slot].box();
+    dispatch_weight(in.rule.method, [&]<Method method>() {
+      lowering.weight[place] = weight_of<method>(in.rule, chosen, box, in.rule.scale(T(0)));
+    });
   }
   __syncwarp();
   T score = in.scores[b * in.N + in.box_in(b, mine.slot)];
-#pragma unroll 4
+#pragma unroll 1
   for (int k = 0; k < count; ++k) score = score * lowering.weight[k];
   __syncwarp();
   return score >= in.rule.score_threshold ? score : T(kUnselected);
 }
 
 // Writes what the selected of large labels scored. Where boxes were selected one by one, or scores never lowered, that
-// is known.
+// is known. Four blocks at once leave registers enough on an sm_90, where ptxas would give fewer and spill.
 template <class T>
-__global__ void __launch_bounds__(kReachThreads) replay_large(Boxes<T> in) {
+__global__ void __launch_bounds__(kReachThreads, 4) replay_large(Boxes<T> in) {
   __shared__ Lowering<T> lowering[kReachThreads / kWarp];
-  const Method method = in.rule.method;
+  const bool was_lowered = in.rule.method == Method::kLinear || in.rule.method == Method::kGaussian;
   each_large<true>(in, kReplaySlots, false, [&](int64_t b, const Label& label, int32_t first, int32_t last) {
     for (int32_t slot = first; slot < last; ++slot) {
       const Lead<T> mine{in.picked[b * in.N + slot], slot};
       T score = mine.score;
-      Lowering<T>& of_warp = lowering[threadIdx.x / kWarp];
-      if (score >= T(0) && method == Method::kLinear) score = replay<Method::kLinear>(in, b, label, mine, of_warp);
-      if (score >= T(0) && method == Method::kGaussian) score = replay<Method::kGaussian>(in, b, label, mine, of_warp);
+      if (was_lowered && score >= T(0)) score = replay(in, b, label, mine, lowering[threadIdx.x / kWarp]);
       if (threadIdx.x % kWarp == 0) in.selected[b * in.N + in.box_in(b, slot)] = score;
     }
   });
