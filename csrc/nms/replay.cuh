@@ -1,7 +1,7 @@
 // What the selected boxes of a large label scored, once more, now that it is known who was selected. Blocks select
 // boxes far apart at the same time, so what lowered a score came in another order than in one process over all boxes,
 // and rounded differently. A warp serves a box: it lists those that lowered it, ranks them, and multiplies in their
-// order. It is bound by the box that most others lowered: 28 modelled us for 5,000 boxes on an H200; issue slots alone
+// order. It is bound by the box that most others lowered: 30 modelled us for 5,000 boxes on an H200; issue slots alone
 // take 13.
 #pragma once
 
@@ -57,7 +57,6 @@ __device__ __forceinline__ T replay(const Boxes<T>& in, int64_t b, const Label& 
   for (int i = threadIdx.x % kWarp; i < count; i += kWarp) {
     const Lead<T> other = lowering.found[i];
     int place = 0;
-#pragma unroll 1
     for (int k = 0; k < count; ++k) place += in.is_before(b, lowering.found[k], other);
     const Box<T> chosen = in.kept(b)[other.slot].box();
     dispatch_weight(in.rule.method, [&]<Method method>() {
@@ -66,7 +65,6 @@ __device__ __forceinline__ T replay(const Boxes<T>& in, int64_t b, const Label& 
   }
   __syncwarp();
   T score = in.scores[b * in.N + in.box_in(b, mine.slot)];
-#pragma unroll 1
   for (int k = 0; k < count; ++k) score = score * lowering.weight[k];
   __syncwarp();
   return score >= in.rule.score_threshold ? score : T(kUnselected);
