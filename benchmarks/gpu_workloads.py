@@ -37,11 +37,12 @@ def ota(inputs: Scene, tolerance: float = 0.0, iterations: int = 50) -> Argument
     return *inputs._replace(obj_logits=None), *solver, focal_alpha, focal_gamma
 
 
-def far_scene(counts: list[int]) -> Scene:
-    """Each image's first object is as small as no stride and lies between the anchors of every level: none is in it, so
-    all of them may be its own."""
-    inputs = scene(counts)
-    inputs.gt_boxes[:, 0] = torch.tensor([320.0, 320, 2, 2])
+def far_scene(counts: list[int], far: int = 1) -> Scene:
+    """Each image's first objects are as small as no stride and lie between the anchors of every level: none is in them,
+    so all of them may be their own."""
+    inputs = scene([max(count, far) for count in counts])
+    for i in range(far):
+        inputs.gt_boxes[:, i] = torch.tensor([320.0 + 64 * i, 320, 2, 2])
     return inputs
 
 

@@ -36,6 +36,7 @@ SAID = {
     "h200_us, rtx_4090_us": "of all launches of a call, without the 1 to 2 us that each launch takes besides",
     "..._bound_us": "below which neither the pipes nor memory let them go",
     "longest_block_us, mean_block_us": "on the H200, of the launch with the longest block",
+    "sass_instructions": "of the machine itself, a pair, in the loop over boxes of usual sizes; ptxas's, for sm_90",
     "bytes": "of memory that a launch touches, each once, added up over launches",
     "h200_50_iterations_us": "of the 3 iterations that were executed, and 47 times the third's launch",
 }

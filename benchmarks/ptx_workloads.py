@@ -12,7 +12,9 @@ import torch
 
 from benchmarks import gpu_workloads as calls
 from benchmarks.gpu_workloads import COUNTS, Arguments
+from benchmarks.sass import instructions_per_pair
 from benchmarks.scenes import scene
+from tests.ptx.build import OUTPUT
 from tests.ptx.costs import H200, RTX_4090, LaunchCost
 from tests.ptx.tensors import simulator
 
@@ -31,6 +33,7 @@ class Workload:
     count: int  # of these
     backends: tuple[str, ...] = BACKENDS
     iterations: tuple[int, int] | None = None  # those that are executed, and those of the call that they stand for
+    loop: str = ""  # in the name of the CUDA kernel whose innermost loop is counted as ptxas makes it
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -52,7 +55,13 @@ def of_rows(op: str, counts: list[int], call: Callable[[list[int]], Arguments], 
 B16, B64, B2 = COUNTS["B=16"], COUNTS["B=64"], COUNTS["B=16"][:2]
 CUDA = ("cuda",)  # what takes Triton's kernels too long here has a smaller sibling
 WORKLOADS = {
-    "pairwise_iou_2000x2000": Workload("pairwise_iou", partial(calls.pairwise_iou, 2000, 2000), "pair", 4_000_000),
+    "pairwise_iou_2000x2000": Workload(
+        "pairwise_iou",
+        partial(calls.pairwise_iou, 2000, 2000),
+        "pair",
+        4_000_000,
+        loop="forward_kernelIfLNS_4KindE0ELb1E",
+    ),
     "pairwise_iou_backward_1000x1000": Workload(
         "pairwise_iou_backward", partial(calls.pairwise_iou_backward, 1000, 1000), "pair", 1_000_000
     ),
@@ -67,6 +76,7 @@ WORKLOADS = {
     "simota_b64": of_anchors("simota", B64, lambda: calls.simota(B64)),
     "ota_b16": of_anchors("ota", B16, lambda: calls.ota(scene(B16)), CUDA),
     "ota_b16_far": of_anchors("ota", B16, lambda: calls.ota(calls.far_scene(B16)), CUDA),
+    "ota_b16_four_far": of_anchors("ota", B16, lambda: calls.ota(calls.far_scene(B16, far=4)), CUDA),
     "ota_b2": of_anchors("ota", B2, lambda: calls.ota(scene(B2))),
     "ota_b2_far": of_anchors("ota", B2, lambda: calls.ota(calls.far_scene(B2))),
     "sinkhorn_b16": Workload(
@@ -125,6 +135,11 @@ def main(backend: str) -> None:
     else:
         from tests.ptx.compiled_triton import triton_kernel as find
     found = {name: measure(name, find) for name, workload in WORKLOADS.items() if backend in workload.backends}
+    if backend == "cuda":
+        for name, workload in WORKLOADS.items():
+            if workload.loop:
+                ptx = (OUTPUT / f"cuda/{workload.op}.ptx").read_text()
+                found[name]["sass_instructions"] = instructions_per_pair(ptx, workload.loop)
     json.dump(found, sys.stdout)
 
 

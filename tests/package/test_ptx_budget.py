@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import ptx_budget
 from benchmarks.ptx_workloads import BACKENDS, WORKLOADS, Workload, figures_of
+from benchmarks.sass import loops_of
 from tests.ptx.costs import LaunchCost
 
 NAME = "simota_b16"
@@ -129,3 +130,23 @@ def test_every_workload_has_a_record():
     assert list(recorded["workloads"]) == list(WORKLOADS)
     for name, workload in WORKLOADS.items():
         assert recorded["workloads"][name].keys() == {*workload.facts, *workload.backends}
+
+
+def test_loops_are_found_in_what_the_disassembler_writes():
+    sass = """
+.L_x_1:
+        /*0010*/                   LDS R1, [R2] ;
+.L_x_0:
+        /*0020*/                   FADD R1, R1, R3 ;
+        /*0030*/              @!P0 BRA `(.L_x_2) ;
+        /*0040*/               @P1 BRA `(.L_x_0) ;
+        /*0050*/                   BRA `(.L_x_1) ;
+.L_x_2:
+"""
+    inner, outer = loops_of(sass)
+    assert [line.split()[0] for line in inner] == ["FADD", "@!P0", "@P1"] and len(outer) == 5
+
+
+def test_a_pair_of_boxes_takes_few_instructions():
+    figures = json.loads(ptx_budget.RECORD.read_text())["workloads"]["pairwise_iou_2000x2000"]["cuda"]
+    assert figures["sass_instructions"] <= 24
