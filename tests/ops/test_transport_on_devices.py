@@ -68,6 +68,16 @@ def test_gts_between_the_anchors(kernel):
 
 
 @each_device
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-2])
+def test_potentials_far_apart(kernel, epsilon):
+    """A crowd bids for the same few anchors, one of it from afar: factors leave their window again and again."""
+    scene = random_scene([14, 6], size=64, seed=0)
+    scene.gt_boxes[..., :2].copy_(25 + 10 * torch.rand(scene.gt_boxes[..., :2].shape))
+    scene.gt_boxes[:, 0] = torch.tensor([32.0, 32, 2, 2])
+    check_ota(kernel, scene, (*OTA[:3], epsilon, 100, *OTA[5:]))
+
+
+@each_device
 def test_gts_of_many_pairs(kernel):
     """All anchors of a box lie in its region: more than a list holds, in more rows than are kept, and in one more than
     shared memory has overlaps for."""
