@@ -53,7 +53,8 @@ __device__ __forceinline__ void lead(const Matrices<T, Readers...>& m, int64_t b
 
 // A block finds dynamic k of one ground truth and takes its k anchors.
 template <class T, class... Readers>
-__global__ void __launch_bounds__(kThreads, 4) take_by_warps(Matrices<T, Readers...> m) {
+__global__ void __launch_bounds__(kThreads, at_once(Matrices<T, Readers...>::kDense ? 4 : 3))
+    take_by_warps(Matrices<T, Readers...> m) {
   __shared__ RowLeaders<T> row;
   const int i = threadIdx.x;
   for (int64_t b = blockIdx.y; b < m.B; b += gridDim.y) {

@@ -12,6 +12,8 @@ constexpr int kWarps = kThreads / 32;
 
 template <class T, class Costs = Reader<double>, class Overlaps = Reader<T>>
 struct Matrices {
+  static constexpr bool kDense = std::is_same_v<Costs, DenseReader<double>>;
+
   int64_t B, G, N, topk;
   bool to_nearest, has_counts;
   Costs costs;              // [B, G, N]

@@ -16,6 +16,16 @@ namespace yolox_ops {
 constexpr int64_t kMaxGrid = 65535;
 constexpr uint32_t kAllLanes = 0xffffffffu;
 
+// How many blocks of a kernel a multiprocessor shall hold, which limits their registers: one fewer but on
+// sm_90, for ptxas needs more of these elsewhere, and would spill.
+constexpr int at_once(int blocks) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 900
+  return blocks - 1;
+#else
+  return blocks;
+#endif
+}
+
 // Makes the device of a tensor current while it lives, and launches on that device's current stream.
 class Device {
  public:

@@ -26,7 +26,7 @@ constexpr int64_t kSpatial = 1024;
 
 // Each warp serves the labels that begin among its 32 slots and have no more boxes than that.
 template <class T>
-__global__ void __launch_bounds__(kWarpsPerBlock* kWarp) select_small(Boxes<T> in) {
+__global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4) select_small(Boxes<T> in) {
   const int lane = threadIdx.x % kWarp;
   const int64_t chunks = (in.N + kWarp - 1) / kWarp;
   for (int64_t chunk = blockIdx.x * int64_t{kWarpsPerBlock} + threadIdx.x / kWarp; chunk < in.B * chunks;
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads) select_in_order(Boxes<T> in, int64_t
 
 // A block writes what to sort the boxes of an image by, to have them in spatial order.
 template <class T>
-__global__ void __launch_bounds__(kSpatialThreads) write_spatial_codes(Boxes<T> in,
+__global__ void __launch_bounds__(kSpatialThreads, 2) write_spatial_codes(Boxes<T> in,
                                                                        int64_t* codes) {  // [B, N]
   for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
     Box<T> span = empty_hull<T>();

@@ -42,13 +42,10 @@ __global__ void __launch_bounds__(kThreads, 2) begin_columns(Transport<T, wide> 
   }
 }
 
-// Blocks of a multiprocessor.
-template <class T, bool wide>
-constexpr int kAtOnce = wide ? 16 / sizeof(T) : 1;
-
 // An iteration of images whose rows are one group: a block to a tile. Each finds the potentials of rows for itself.
 template <class T, bool wide>
-__global__ void __launch_bounds__(kThreads, kAtOnce<T, wide>) sweep_few(Transport<T, wide> p, int64_t t) {
+__global__ void __launch_bounds__(kThreads, wide ? at_once(16 / sizeof(T)) : 1)
+    sweep_few(Transport<T, wide> p, int64_t t) {
   __shared__ SweepShared<T> shared;
   for (int64_t b = blockIdx.y; b < p.B; b += gridDim.y) {
     if (t > 1) {
