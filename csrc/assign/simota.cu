@@ -1,6 +1,8 @@
 // simota in four launches: mark and describe find the candidates (mark.cuh, describe.cuh), take has every ground truth
 // take its own (take.cuh), and settle gives every anchor what it matches, a thread to each. An anchor that several took
 // goes to the cheapest of those that offered themselves; only where none could does a warp search all ground truths.
+// 16 images of 8,400 anchors are bound by the latency of mark's, describe's and take's longest blocks, 17 modelled us
+// on an H200 of which issue slots alone take 12; 64 images by issue slots, 53 us.
 #include "assign/owners.cuh"
 #include "assign/take.cuh"
 

@@ -1,3 +1,5 @@
+// aligned_iou and its gradient, a launch and a thread a pair each. Bound by the issue of a pair's instructions: 0.9 and
+// 2.9 modelled us for the CIoU of 100,000 pairs on an H200.
 #include "boxes/box_sets.h"
 #include "boxes/dual.h"
 #include "core/device.cuh"

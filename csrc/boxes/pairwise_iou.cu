@@ -1,3 +1,7 @@
+// pairwise_iou in one launch, in which a thread walks down four columns of the matrix, and its gradient in one for each
+// set of boxes, in which a block has a box and sums over the others. The gradient is bound by the issue of
+// instructions, 16 modelled us for 1,000 x 1,000 boxes on an H200; that of the second set reads down columns of what
+// came in.
 #include "boxes/box_sets.h"
 #include "boxes/dual.h"
 #include "boxes/plain_iou.cuh"

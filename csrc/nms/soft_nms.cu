@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kThreads) select_in_order(Boxes<T> in, int64_t
 // A block writes what to sort the boxes of an image by, to have them in spatial order.
 template <class T>
 __global__ void __launch_bounds__(kSpatialThreads, 2) write_spatial_codes(Boxes<T> in,
-                                                                       int64_t* codes) {  // [B, N]
+                                                                          int64_t* codes) {  // [B, N]
   for (int64_t b = blockIdx.x; b < in.B; b += gridDim.x) {
     Box<T> span = empty_hull<T>();
     for (int64_t i = threadIdx.x; i < in.N; i += kSpatialThreads) span = span_of(span, in.load(b, i));
